@@ -1,0 +1,105 @@
+"""What a driver may want from its provider's API, as descriptions: drivers never do I/O, the gateway executes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from schemas.request import Inbound, Verified
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetch:
+    """One request to the provider's API. `name` is where its answer lands in `Verified.enrichment`.
+
+    `url` is absolute; `settings.api_base_url` replaces its scheme and host. `optional`: normalizing can do without.
+    """
+
+    name: str
+    url: str
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """What a token endpoint gave. `expires_at` aware UTC, None when it never ends."""
+
+    access_token: str
+    expires_at: datetime | None = None
+    refresh_token: str | None = None
+    scopes: tuple[str, ...] | None = None
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Api:
+    """How to call the provider's API for one installation.
+
+    `credentials`: the names of which all must be known before anything is called (`access_token`, or user and
+    password). `authorize`: the headers of a call, from credentials (with `access_token` after a login or OAuth).
+    `login`: the request that turns credentials into a token, and `token` reads its answer (given the time of it);
+    None where the credentials are used as they are. `per_minute`: the provider's documented limit.
+    `needs`: the requests still wanted before a delivery can be normalized, given what is already there.
+    `probe`: a cheap call that proves the credentials.
+    """
+
+    base_url: str
+    credentials: tuple[str, ...]
+    authorize: Callable[[Mapping[str, str]], Mapping[str, str]]
+    needs: Callable[[Verified], tuple[Fetch, ...]] | None = None
+    login: Callable[[Mapping[str, str]], Fetch] | None = None
+    token: Callable[[Any, datetime], Token] | None = None
+    per_minute: int = 60
+    probe: Callable[[Mapping[str, str]], Fetch] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OAuth:
+    """Authorization code grant, as RFC 6749 leaves it open.
+
+    `authorize_url` and `token_url` may hold `{shop}`, taken from the installation's `settings.shop`. `client_auth`:
+    how the client identifies itself at the token endpoint. `check_callback`: the provider's own proof on the callback
+    query (Shopify's hmac), given the query and the client secret.
+    """
+
+    authorize_url: str
+    token_url: str
+    scopes: tuple[str, ...] = ()
+    scope_separator: str = " "
+    pkce: bool = False
+    client_auth: Literal["basic", "form", "json"] = "form"
+    authorize_params: Mapping[str, str] = field(default_factory=dict)
+    token_params: Mapping[str, str] = field(default_factory=dict)
+    read_token: Callable[[Any, datetime], Token] | None = None
+    custom_client: bool = True
+    check_callback: Callable[[Mapping[str, str], str, datetime], bool] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """What one polled page held: deliveries to normalize, the cursor to keep, the next page of the same sweep."""
+
+    items: tuple[Any, ...]
+    cursor: Mapping[str, Any]
+    next: Fetch | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Poll:
+    """A list the provider must be asked for.
+
+    `name`: of the list (`abandoned_carts`). `start`: the first page of a sweep, from the stored cursor ({} at first),
+    the time and the settings. `read`: what a page held. Each item goes through `normalize` as `inbound` makes it a
+    delivery; dedupe keys make an overlap harmless.
+    """
+
+    name: str
+    start: Callable[[Mapping[str, Any], datetime, Mapping[str, Any]], Fetch]
+    read: Callable[[Any, Mapping[str, Any]], Page]
+    inbound: Callable[[Any, datetime], Inbound]
+    interval_minutes: int = 5

@@ -1,0 +1,77 @@
+"""Form bodies as PHP writes them: `order[items][0][name]=x` becomes nested objects and lists."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from schemas.errors import UnparsableError
+
+MAX_FIELDS = 5000
+MAX_NESTING = 16
+_KEY = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
+
+
+def parse_form(body: bytes) -> dict[str, Any]:
+    """A form body as nested values; every leaf is a string. Raises UnparsableError when it is none.
+
+    Text is UTF-8, or Latin-1 where it is not (older Brazilian platforms). Of a repeated plain key the last counts.
+    """
+    root: dict[str, Any] = {}
+    for name, value in parse_pairs(body):
+        _place(root, name, value)
+    result: dict[str, Any] = {key: _settle(value) for key, value in root.items()}
+    return result
+
+
+def parse_pairs(body: bytes) -> list[tuple[str, str]]:
+    """The name and value of every field in order, decoded."""
+    if body.count(b"&") >= MAX_FIELDS:
+        raise UnparsableError(f"the form has more than {MAX_FIELDS} fields")
+    pairs = []
+    for part in body.strip().split(b"&"):
+        name, equals, value = part.partition(b"=")
+        if not part:
+            continue
+        if not equals:
+            raise UnparsableError("the body is not a form: a field has no =")
+        pairs.append((_text(name), _text(value)))
+    if not pairs:
+        raise UnparsableError("the form is empty")
+    return pairs
+
+
+def _text(raw: bytes) -> str:
+    plain = unquote_to_bytes(raw.replace(b"+", b" "))
+    try:
+        return plain.decode()
+    except UnicodeDecodeError:
+        return plain.decode("latin-1")
+
+
+def _place(root: dict[str, Any], name: str, value: str) -> None:
+    match = _KEY.fullmatch(name)
+    steps = [name] if match is None else [match[1], *re.findall(r"\[([^\[\]]*)\]", match[2])]
+    if len(steps) > MAX_NESTING:
+        raise UnparsableError("the form is nested too deeply")
+    here = root
+    for step, following in zip(steps, [*steps[1:], None], strict=True):
+        key = step or str(len(here))
+        if following is None:
+            here[key] = value
+            return
+        inner = here.get(key)
+        if not isinstance(inner, dict):
+            inner = here[key] = {}
+        here = inner
+
+
+def _settle(value: Any) -> Any:
+    """Objects whose keys are 0, 1, 2 … are lists."""
+    if not isinstance(value, dict):
+        return value
+    inner = [_settle(v) for v in value.values()]
+    if list(value) == [str(i) for i in range(len(value))]:
+        return inner
+    return dict(zip(value, inner, strict=True))

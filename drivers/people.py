@@ -1,0 +1,169 @@
+"""Buyers: documents, phones, e-mails and addresses, by Brazilian rules where they are Brazilian."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Any
+
+from stdnum.br import cnpj, cpf
+
+from drivers.read import digits, text
+from schemas.order import Address, Customer, Document
+
+# ANATEL's area codes (DDD): https://www.gov.br/anatel/pt-br/regulado/numeracao
+AREA_CODES = frozenset(
+    "11 12 13 14 15 16 17 18 19 21 22 24 27 28 31 32 33 34 35 37 38 41 42 43 44 45 46 47 48 49 51 53 54 55 61 62 63 64 "
+    "65 66 67 68 69 71 73 74 75 77 79 81 82 83 84 85 86 87 88 89 91 92 93 94 95 96 97 98 99".split()
+)
+STATES = {
+    "acre": "AC", "alagoas": "AL", "amapa": "AP", "amazonas": "AM", "bahia": "BA", "ceara": "CE",
+    "distrito federal": "DF", "espirito santo": "ES", "goias": "GO", "maranhao": "MA", "mato grosso": "MT",
+    "mato grosso do sul": "MS", "minas gerais": "MG", "para": "PA", "paraiba": "PB", "parana": "PR",
+    "pernambuco": "PE", "piaui": "PI", "rio de janeiro": "RJ", "rio grande do norte": "RN",
+    "rio grande do sul": "RS", "rondonia": "RO", "roraima": "RR", "santa catarina": "SC", "sao paulo": "SP",
+    "sergipe": "SE", "tocantins": "TO",
+}  # fmt: skip
+COUNTRIES = {
+    "brasil": "BR", "brazil": "BR", "bra": "BR", "portugal": "PT", "prt": "PT", "estados unidos": "US",
+    "united states": "US", "usa": "US", "argentina": "AR", "arg": "AR", "chile": "CL", "mexico": "MX",
+    "espanha": "ES", "spain": "ES", "paraguai": "PY", "uruguai": "UY", "colombia": "CO", "peru": "PE",
+    "angola": "AO", "mocambique": "MZ", "reino unido": "GB", "united kingdom": "GB", "alemanha": "DE",
+    "franca": "FR", "italia": "IT", "japao": "JP", "canada": "CA",
+}  # fmt: skip
+_E164 = range(8, 16)  # digits of an international number
+_NATIONAL = (10, 11)  # digits of a Brazilian number with its area code
+
+
+def document(value: Any) -> Document | None:
+    """A CPF or CNPJ (also the alphanumeric one of July 2026) without punctuation; anything else as `other`."""
+    raw = re.sub(r"[\s.\-/]", "", text(value) or "").upper()
+    if not raw:
+        return None
+    if len(raw) == 11 and raw.isdigit():  # noqa: PLR2004 — reason: a CPF
+        return Document(type="cpf", value=raw, valid=cpf.is_valid(raw))
+    if len(raw) == 14 and raw.isalnum() and raw.isascii():  # noqa: PLR2004 — reason: a CNPJ
+        return Document(type="cnpj", value=raw, valid=cnpj.is_valid(raw))
+    return Document(type="other", value=raw, valid=False)
+
+
+def phone(value: Any, country: str | None = "BR") -> str | None:
+    """E.164, or None when unsure. Without a leading + the number is one of `country`; only Brazil's rules are known."""
+    raw = text(value) or ""
+    number = digits(raw) or ""
+    if raw.startswith("+") and not number.startswith("55"):
+        return f"+{number}" if len(number) in _E164 else None
+    if country not in {"BR", None} and not raw.startswith("+"):
+        return None
+    number = number.lstrip("0")
+    if len(number) >= 12 and number.startswith("55"):  # noqa: PLR2004 — reason: 55 and a national number
+        number = number[2:].lstrip("0")
+    if len(number) not in _NATIONAL or number[:2] not in AREA_CODES:
+        return None
+    local = number[2:]
+    if len(local) == 8 and local[0] in "6789":  # noqa: PLR2004 — reason: a mobile number without its ninth digit
+        local = "9" + local
+    is_mobile = len(local) == 9  # noqa: PLR2004 — reason: nine digits are a mobile number
+    if is_mobile is not (local[0] == "9") or (not is_mobile and local[0] not in "2345"):
+        return None
+    return f"+55{number[:2]}{local}"
+
+
+def email(value: Any) -> str | None:
+    """Trimmed, lower case; None when it has no @."""
+    found = (text(value) or "").lower()
+    return found if "@" in found else None
+
+
+def customer(  # noqa: PLR0913 — reason: one keyword per canonical field
+    *,
+    id: Any = None,  # noqa: A002 — reason: the canonical name
+    name: Any = None,
+    first_name: Any = None,
+    last_name: Any = None,
+    email_address: Any = None,
+    company: Any = None,
+    document_number: Any = None,
+    phone_number: Any = None,
+    country: str | None = "BR",
+) -> Customer | None:
+    """The buyer from raw vendor values; full and partial names complete each other. None when nothing is known."""
+    first, last, full = text(first_name), text(last_name), text(name)
+    if full is None:
+        full = " ".join(p for p in (first, last) if p) or None
+    elif first is None and last is None:
+        first, _, rest = full.partition(" ")
+        last = rest.strip() or None
+    result = Customer(
+        id=text(id),
+        name=full,
+        first_name=first,
+        last_name=last,
+        email=email(email_address),
+        company=text(company),
+        document=document(document_number),
+        phone=phone(phone_number, country),
+        phone_raw=text(phone_number),
+    )
+    return result if result != Customer() else None
+
+
+def country_code(value: Any) -> str | None:
+    """ISO alpha-2 from a code or a name in Portuguese or English."""
+    raw = text(value) or ""
+    if len(raw) == 2 and raw.isalpha():  # noqa: PLR2004 — reason: alpha-2
+        return raw.upper()
+    return COUNTRIES.get(_plain(raw))
+
+
+def state_code(value: Any, country: str | None) -> str | None:
+    """In Brazil the UF from `SP`, `BR-SP` or `São Paulo`; elsewhere as it came."""
+    raw = text(value)
+    if raw is None or country not in {"BR", None}:
+        return raw
+    short = raw.upper().removeprefix("BR-")
+    if short in STATES.values():
+        return short
+    return STATES.get(_plain(raw), raw)
+
+
+def address(  # noqa: PLR0913 — reason: one keyword per canonical field
+    *,
+    name: Any = None,
+    street: Any = None,
+    number: Any = None,
+    complement: Any = None,
+    district: Any = None,
+    city: Any = None,
+    state: Any = None,
+    country: Any = None,
+    postal_code: Any = None,
+    default_country: str | None = "BR",
+) -> Address | None:
+    """An address from raw vendor values; None when it names no place. `default_country` where none is told."""
+    code = country_code(country) or (default_country if text(country) is None else None)
+    postal = text(postal_code)
+    if code == "BR":
+        eight = digits(postal_code) or ""
+        postal = eight.zfill(8) if 7 <= len(eight) <= 8 else postal  # noqa: PLR2004 — reason: numbers lose a leading zero
+    result = Address(
+        name=text(name),
+        street=text(street),
+        number=text(number),
+        complement=text(complement),
+        district=text(district),
+        city=text(city),
+        state=state_code(state, code),
+        country=code,
+        postal_code=postal,
+    )
+    places = (result.street, result.city, result.state, result.postal_code, result.district)
+    if any(places) or (code and text(country)):
+        return result
+    return None
+
+
+def _plain(value: str) -> str:
+    """Lower case without accents."""
+    folded = unicodedata.normalize("NFKD", value.strip().lower())
+    return "".join(c for c in folded if not unicodedata.combining(c))

@@ -1,0 +1,241 @@
+"""Reading vendor values: what at least three drivers share, and nothing else.
+
+Every function takes whatever stood in the payload and gives the canonical value or None; only `need`, `required`
+and absurd amounts raise. Numbers arrive exact (int, Decimal) or as the provider's text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+from zoneinfo import ZoneInfo
+
+from schemas.errors import MalformedError
+from schemas.money import minor_units
+from schemas.order import Tracking
+
+BRAZIL = "America/Sao_Paulo"
+_ABSENT = {"", "null", "none", "undefined", "nan", "n/a"}
+
+
+def text(value: Any) -> str | None:
+    """A value as text, trimmed; None for what is empty, a boolean or a structure. Ids of any length stay exact."""
+    if isinstance(value, str):
+        return value.strip() or None
+    if isinstance(value, int | Decimal) and not isinstance(value, bool):
+        return str(value)
+    return None
+
+
+def record(value: Any) -> dict[str, Any]:
+    """An object, or an empty one (PHP sends `[]` for it)."""
+    return value if isinstance(value, dict) else {}
+
+
+def records(value: Any) -> list[dict[str, Any]]:
+    """The objects of a list (PHP sends an object with numbers as keys for it)."""
+    if isinstance(value, dict) and value and all(str(k).isdigit() for k in value):
+        value = list(value.values())
+    return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
+
+
+def dig(value: Any, *path: str | int) -> Any:
+    """What stands at `path`, or None."""
+    for step in path:
+        if isinstance(value, dict):
+            value = value.get(step)
+        elif isinstance(value, list) and isinstance(step, int) and -len(value) <= step < len(value):
+            value = value[step]
+        else:
+            return None
+    return value
+
+
+def need(value: Any, *path: str | int) -> str:
+    """The text at `path`. Raises MalformedError naming the path when there is none."""
+    found = text(dig(value, *path))
+    if found is None:
+        raise MalformedError(f"missing:{'.'.join(map(str, path))}")
+    return found
+
+
+def first(*values: Any) -> Any:
+    """The first value that is neither None nor empty text."""
+    return next((v for v in values if v is not None and v != ""), None)
+
+
+def flag(value: Any) -> bool | None:
+    """A yes or no in the spellings that occur; None when it is neither."""
+    if isinstance(value, bool):
+        return value
+    word = (text(value) or "").lower()
+    if word in {"1", "true", "yes", "sim", "s", "y"}:
+        return True
+    return False if word in {"0", "false", "no", "nao", "não", "n"} else None
+
+
+def number(value: Any) -> Decimal | None:
+    """A decimal number from `10.5`, `"1.234,56"`, `"1,234.56"`, `"R$ 10,00"`; None when it is none.
+
+    With both separators the last one is the decimal one. A single separator before exactly three digits is decimal
+    all the same when it is a dot (`1.234` is how JSON writes it), and thousands when it repeats.
+    """
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, int | Decimal):
+        return Decimal(value)
+    if isinstance(value, float):
+        return Decimal(repr(value))
+    if not isinstance(value, str):
+        return None
+    raw = re.sub(r"[^\d,.\-]", "", value)
+    comma, dot = raw.rfind(","), raw.rfind(".")
+    if comma >= 0 and (comma > dot):
+        raw = raw.replace(".", "").replace(",", ".") if raw.count(",") == 1 else raw.replace(",", "")
+    else:
+        raw = raw.replace(",", "")
+        if raw.count(".") > 1:
+            raw = raw.replace(".", "")
+    try:
+        return Decimal(raw)
+    except InvalidOperation:
+        return None
+
+
+def integer(value: Any) -> int | None:
+    """A whole number, or None."""
+    found = number(value)
+    return int(found) if found is not None and found == found.to_integral_value() else None
+
+
+def quantity(value: Any) -> int | float:
+    """A quantity above zero: whole where it is whole; 1 when the provider sends none."""
+    found = number(value)
+    if found is None or found <= 0:
+        return 1
+    return int(found) if found == found.to_integral_value() else float(found)
+
+
+def money(value: Any, currency: str | None) -> int | None:
+    """An amount in major units (`10.90`, `"1.234,56"`) as minor units of `currency`."""
+    found = number(value)
+    return None if found is None else minor_units(found, currency)
+
+
+def cents(value: Any) -> int | None:
+    """An amount that already is in minor units."""
+    found = number(value)
+    return None if found is None else minor_units(found, "JPY")
+
+
+def currency(value: Any, default: str | None = None) -> str | None:
+    """An ISO 4217 code in upper case. `R$` is the real."""
+    code = (text(value) or "").upper()
+    if code in {"R$", "REAL", "REAIS"}:
+        return "BRL"
+    return code if len(code) == 3 and code.isalpha() and code.isascii() else default  # noqa: PLR2004 — reason: ISO 4217
+
+
+_DATE = re.compile(
+    r"(?:(?P<y>\d{4})-(?P<m>\d{1,2})-(?P<d>\d{1,2})|(?P<d2>\d{1,2})/(?P<m2>\d{1,2})/(?P<y2>\d{4}))"
+    r"(?:[T ]+(?P<H>\d{1,2}):(?P<M>\d{2})(?::(?P<S>\d{2})(?:[.,](?P<f>\d+))?)?)?"
+    r"\s*(?P<z>Z|UTC|[+-]\d{2}:?\d{2}|[+-]\d{2})?",
+    re.IGNORECASE,
+)
+_MILLISECONDS = 10**11  # seconds from here on would be the year 5138
+
+
+def instant(value: Any, zone: str = BRAZIL) -> datetime | None:
+    """A time as aware UTC, from the forms that occur: ISO 8601 with any precision, `DD/MM/YYYY HH:MM`, Unix seconds
+    or milliseconds. A time without an offset is wall time in `zone` (IANA name). None for what is no time.
+    """
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, int | float | Decimal) or (isinstance(value, str) and _is_stamp(value)):
+        return _from_stamp(value)
+    match = _DATE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        return None
+    part = match.groupdict()
+    try:
+        naive = datetime(  # noqa: DTZ001 — reason: the zone is attached below
+            int(part["y"] or part["y2"]),
+            int(part["m"] or part["m2"]),
+            int(part["d"] or part["d2"]),
+            int(part["H"] or 0),
+            int(part["M"] or 0),
+            int(part["S"] or 0),
+            int(((part["f"] or "0") + "000000")[:6]),
+        )
+        return _with_zone(naive, part["z"], zone).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _is_stamp(value: str) -> bool:
+    return value.isascii() and value.isdigit() and 9 <= len(value) <= 13  # noqa: PLR2004 — reason: 1973 to milliseconds
+
+
+def _from_stamp(value: Any) -> datetime | None:
+    stamp = Decimal(str(value))
+    if not stamp.is_finite() or stamp <= 0 or stamp >= _MILLISECONDS * 1000:
+        return None
+    seconds = stamp / 1000 if stamp >= _MILLISECONDS else stamp
+    return datetime.fromtimestamp(float(seconds), UTC)
+
+
+def _with_zone(naive: datetime, offset: str | None, zone: str) -> datetime:
+    if offset is None:
+        return naive.replace(tzinfo=ZoneInfo(zone))
+    if offset.upper() in {"Z", "UTC"}:
+        return naive.replace(tzinfo=UTC)
+    sign = offset[0] + offset[1:].replace(":", "").ljust(4, "0")
+    return datetime.strptime(f"{naive.isoformat()}{sign}", _ISO_FRACTION if naive.microsecond else _ISO)
+
+
+_ISO, _ISO_FRACTION = "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z"
+
+
+def day(value: Any, zone: str = BRAZIL) -> date | None:
+    """The calendar day of a time in `zone`."""
+    found = instant(value, zone)
+    return found.astimezone(ZoneInfo(zone)).date() if found else None
+
+
+def digits(value: Any) -> str | None:
+    """Only the digits, or None when there are none."""
+    return re.sub(r"\D", "", text(value) or "") or None
+
+
+def latest(*times: datetime | None) -> datetime | None:
+    """The latest of the times that are known."""
+    return max((t for t in times if t is not None), default=None)
+
+
+_TRACKING = tuple(Tracking.__dataclass_fields__)
+# Other names in use for the same facts.
+_TRACKING_ALIASES = {"meta_fbp": "fbp", "google_gclid": "gclid", "_fbp": "fbp", "user_ip": "ip"}
+
+
+def tracking(*sources: Any, **known: Any) -> Tracking | None:
+    """UTM and click ids from objects, or from the query string of a URL; the first source that has a name wins.
+
+    None when nothing is known.
+    """
+    found: dict[str, str] = {k: t for k, v in known.items() if (t := text(v)) is not None}
+    for source in sources:
+        pairs: Iterable[tuple[str, Any]] = ()
+        if isinstance(source, Mapping):
+            pairs = source.items()
+        elif isinstance(source, str):
+            pairs = parse_qsl(urlsplit(source).query) if len(source) < 4096 else ()  # noqa: PLR2004 — reason: a URL
+        for name, value in pairs:
+            key = _TRACKING_ALIASES.get(str(name).lower(), str(name).lower())
+            worth = text(value)
+            if key in _TRACKING and worth is not None and worth.lower() not in _ABSENT:
+                found.setdefault(key, worth)
+    return Tracking(**found) if found else None
