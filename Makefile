@@ -9,7 +9,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CODE := gateway sinks drivers schemas
-RUN ?=
+WORKERS ?= 2
+ARGS ?=
 
 .PHONY: help
 help: ## Show this list
@@ -29,3 +30,78 @@ $(STAMP): constraints.txt pyproject.toml | $(BIN)/python
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@$(BIN)/pip check >/dev/null || { $(BIN)/pip check >&2; exit 1; }
 	@touch $@
+
+.PHONY: run
+run: setup ## Serve on 127.0.0.1:8080 with the embedded store in ./data
+	$(BIN)/comporta serve
+
+.PHONY: demo
+demo: setup ## See a webhook go through, end to end, in a minute
+	$(BIN)/comporta demo
+
+.PHONY: check
+check: setup ## Everything that needs no running: format, lint, types, layers, shape
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/pytest -q tests/test_architecture.py
+
+.PHONY: fmt
+fmt: setup ## Format the code and repair what can be repaired
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+.PHONY: lint
+lint: setup ## Lint only
+	$(BIN)/ruff check .
+
+.PHONY: type
+type: setup ## Type-check only
+	$(BIN)/mypy
+
+.PHONY: services
+services: ## Install the servers that the tests start (PostgreSQL, RabbitMQ)
+	@tests/services/install.sh
+
+# Two workers: each starts the servers it needs for itself, and a test never shares them with another.
+.PHONY: test
+test: setup services ## Run every test (ARGS='-k order' narrows it down)
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+.PHONY: test-fast
+test-fast: setup ## Run the tests that need no server
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --fast $(ARGS)
+
+.PHONY: cover
+cover: setup services ## Run every test and show the lines and branches none of them reached
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term $(ARGS)
+
+.PHONY: faults
+faults: setup services ## Kill, starve and freeze the program and its servers
+	$(BIN)/pytest tests/faults $(ARGS)
+
+.PHONY: bench
+bench: setup services ## Measure throughput and latency against ceilings of this machine
+	$(BIN)/python -m tests.bench $(ARGS)
+
+.PHONY: bench-quick
+bench-quick: setup ## The same in about a minute
+	$(BIN)/python -m tests.bench --quick $(ARGS)
+
+.PHONY: golden
+golden: setup ## Rewrite the events expected of every driver's samples; read the diff
+	$(BIN)/python -m tests.drivers.golden $(ARGS)
+
+$(BIN)/uv: | $(BIN)/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r constraints.txt
+
+# The lock names versions and hashes, never the place they came from.
+.PHONY: lock
+lock: | $(BIN)/uv ## Resolve pyproject.toml into constraints.txt again (ARGS=--upgrade for newer versions)
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header --quiet --output-file constraints.txt $(ARGS)
+
+.PHONY: clean
+clean: ## Remove what tools left behind (not .venv, not ./data)
+	rm -rf build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find $(CODE) tests -name __pycache__ -prune -exec rm -rf {} +
