@@ -1,0 +1,124 @@
+-- Times are microseconds since 1970 UTC. Ids are lower-case ULIDs, so text order is time order.
+-- The store's own clock, or the one a test gives.
+CREATE FUNCTION comporta_now(given BIGINT DEFAULT NULL) RETURNS BIGINT LANGUAGE sql VOLATILE AS
+$$ SELECT COALESCE(given, (extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT) $$;
+
+CREATE TABLE records (
+    kind TEXT NOT NULL,
+    id TEXT NOT NULL,
+    tenant TEXT NOT NULL,
+    name TEXT NOT NULL,
+    doc TEXT NOT NULL,
+    version BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    PRIMARY KEY (kind, id)
+);
+CREATE UNIQUE INDEX records_name ON records (kind, tenant, name);
+
+CREATE TABLE inbounds (
+    id TEXT PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    instance TEXT NOT NULL,
+    installation_id TEXT,
+    driver TEXT NOT NULL,
+    received_at BIGINT NOT NULL,
+    method TEXT NOT NULL,
+    query BYTEA NOT NULL,
+    headers BYTEA NOT NULL,
+    body BYTEA NOT NULL,
+    outcome TEXT NOT NULL,
+    reason TEXT,
+    delivery_key TEXT NOT NULL,
+    events TEXT NOT NULL -- JSON list of [event id, name, seq]
+);
+CREATE INDEX inbounds_unsettled ON inbounds (outcome, id) WHERE outcome IN ('quarantined', 'enriching');
+
+CREATE SEQUENCE event_seq;
+CREATE TABLE events (
+    seq BIGINT PRIMARY KEY DEFAULT nextval('event_seq'),
+    id TEXT NOT NULL UNIQUE,
+    tenant TEXT NOT NULL,
+    instance TEXT NOT NULL,
+    installation_id TEXT,
+    driver TEXT NOT NULL,
+    name TEXT NOT NULL,
+    key TEXT NOT NULL,
+    dedupe_key TEXT NOT NULL,
+    weight BIGINT,
+    occurred_at BIGINT NOT NULL,
+    received_at BIGINT NOT NULL,
+    provider_event TEXT NOT NULL,
+    provider_event_id TEXT,
+    inbound_id TEXT,
+    version BIGINT NOT NULL,
+    test BIGINT NOT NULL,
+    superseded BIGINT NOT NULL,
+    data BYTEA NOT NULL
+);
+CREATE INDEX events_key ON events (tenant, key, seq);
+CREATE INDEX events_instance ON events (tenant, instance, seq);
+
+-- Digests of delivery keys (kind 0) and facts (kind 1): they outlive the payloads.
+CREATE TABLE seen (
+    digest BYTEA PRIMARY KEY,
+    ref TEXT NOT NULL -- inbound id, or event id and seq
+);
+
+CREATE TABLE deliveries (
+    id TEXT PRIMARY KEY,
+    event_id TEXT NOT NULL,
+    seq BIGINT NOT NULL,
+    sink_id TEXT NOT NULL,
+    tenant TEXT NOT NULL,
+    instance TEXT NOT NULL,
+    okey TEXT, -- installation and key, for sinks that want order
+    state TEXT NOT NULL,
+    attempts BIGINT NOT NULL DEFAULT 0,
+    replay BIGINT NOT NULL DEFAULT 0,
+    gap BIGINT NOT NULL DEFAULT 0,
+    next_at BIGINT NOT NULL,
+    owner TEXT,
+    token BIGINT NOT NULL DEFAULT 0,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    status BIGINT, -- of the last response
+    reason TEXT
+);
+CREATE INDEX deliveries_event ON deliveries (event_id);
+CREATE INDEX deliveries_due ON deliveries (sink_id, next_at, seq) WHERE state = 'pending';
+CREATE INDEX deliveries_owner ON deliveries (owner) WHERE state = 'leased';
+CREATE INDEX deliveries_order ON deliveries (sink_id, okey, seq) WHERE okey IS NOT NULL AND state IN ('pending', 'leased');
+CREATE INDEX deliveries_dead ON deliveries (sink_id, id) WHERE state = 'dead';
+
+CREATE TABLE attempts (
+    delivery_id TEXT NOT NULL,
+    number BIGINT NOT NULL,
+    at BIGINT NOT NULL,
+    duration_ms DOUBLE PRECISION NOT NULL,
+    outcome TEXT NOT NULL,
+    status BIGINT,
+    error TEXT,
+    exchange BYTEA NOT NULL, -- JSON: request_headers, response_headers
+    body BYTEA NOT NULL, -- first 4 KiB of the response
+    PRIMARY KEY (delivery_id, number, at)
+);
+
+CREATE TABLE nodes (
+    id TEXT PRIMARY KEY,
+    seen_at BIGINT NOT NULL,
+    lease_seconds DOUBLE PRECISION NOT NULL
+);
+
+CREATE TABLE jobs (
+    id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    ukey TEXT UNIQUE,
+    due_at BIGINT NOT NULL,
+    owner TEXT,
+    token BIGINT NOT NULL DEFAULT 0,
+    attempts BIGINT NOT NULL DEFAULT 0,
+    doc BYTEA NOT NULL
+);
+CREATE INDEX jobs_due ON jobs (kind, due_at) WHERE owner IS NULL;
+CREATE INDEX jobs_owner ON jobs (owner) WHERE owner IS NOT NULL;

@@ -1,0 +1,119 @@
+-- Times are microseconds since 1970 UTC. Ids are lower-case ULIDs, so text order is time order.
+CREATE TABLE records (
+    kind TEXT NOT NULL,
+    id TEXT NOT NULL,
+    tenant TEXT NOT NULL,
+    name TEXT NOT NULL,
+    doc TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    PRIMARY KEY (kind, id)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX records_name ON records (kind, tenant, name);
+
+CREATE TABLE inbounds (
+    id TEXT PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    instance TEXT NOT NULL,
+    installation_id TEXT,
+    driver TEXT NOT NULL,
+    received_at INTEGER NOT NULL,
+    method TEXT NOT NULL,
+    query BLOB NOT NULL,
+    headers BLOB NOT NULL,
+    body BLOB NOT NULL,
+    outcome TEXT NOT NULL,
+    reason TEXT,
+    delivery_key TEXT NOT NULL,
+    events TEXT NOT NULL -- JSON list of [event id, name, seq]
+);
+CREATE INDEX inbounds_unsettled ON inbounds (outcome, id) WHERE outcome IN ('quarantined', 'enriching');
+
+CREATE TABLE events (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    tenant TEXT NOT NULL,
+    instance TEXT NOT NULL,
+    installation_id TEXT,
+    driver TEXT NOT NULL,
+    name TEXT NOT NULL,
+    key TEXT NOT NULL,
+    dedupe_key TEXT NOT NULL,
+    weight INTEGER,
+    occurred_at INTEGER NOT NULL,
+    received_at INTEGER NOT NULL,
+    provider_event TEXT NOT NULL,
+    provider_event_id TEXT,
+    inbound_id TEXT,
+    version INTEGER NOT NULL,
+    test INTEGER NOT NULL,
+    superseded INTEGER NOT NULL,
+    data BLOB NOT NULL
+);
+CREATE INDEX events_key ON events (tenant, key, seq);
+CREATE INDEX events_instance ON events (tenant, instance, seq);
+
+-- Digests of delivery keys (kind 0) and facts (kind 1): they outlive the payloads.
+CREATE TABLE seen (
+    digest BLOB PRIMARY KEY,
+    ref TEXT NOT NULL -- inbound id, or event id and seq
+) WITHOUT ROWID;
+
+CREATE TABLE deliveries (
+    id TEXT PRIMARY KEY,
+    event_id TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    sink_id TEXT NOT NULL,
+    tenant TEXT NOT NULL,
+    instance TEXT NOT NULL,
+    okey TEXT, -- installation and key, for sinks that want order
+    state TEXT NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    replay INTEGER NOT NULL DEFAULT 0,
+    gap INTEGER NOT NULL DEFAULT 0,
+    next_at INTEGER NOT NULL,
+    owner TEXT,
+    token INTEGER NOT NULL DEFAULT 0,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    status INTEGER, -- of the last response
+    reason TEXT
+) WITHOUT ROWID;
+CREATE INDEX deliveries_event ON deliveries (event_id);
+CREATE INDEX deliveries_due ON deliveries (sink_id, next_at, seq) WHERE state = 'pending';
+CREATE INDEX deliveries_owner ON deliveries (owner) WHERE state = 'leased';
+CREATE INDEX deliveries_order ON deliveries (sink_id, okey, seq) WHERE okey IS NOT NULL AND state IN ('pending', 'leased');
+CREATE INDEX deliveries_dead ON deliveries (sink_id, id) WHERE state = 'dead';
+
+CREATE TABLE attempts (
+    delivery_id TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    duration_ms REAL NOT NULL,
+    outcome TEXT NOT NULL,
+    status INTEGER,
+    error TEXT,
+    exchange BLOB NOT NULL, -- JSON: request_headers, response_headers
+    body BLOB NOT NULL, -- first 4 KiB of the response
+    PRIMARY KEY (delivery_id, number, at)
+) WITHOUT ROWID;
+
+CREATE TABLE nodes (
+    id TEXT PRIMARY KEY,
+    seen_at INTEGER NOT NULL,
+    lease_seconds REAL NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE jobs (
+    id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    ukey TEXT UNIQUE,
+    due_at INTEGER NOT NULL,
+    owner TEXT,
+    token INTEGER NOT NULL DEFAULT 0,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    doc BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX jobs_due ON jobs (kind, due_at) WHERE owner IS NULL;
+CREATE INDEX jobs_owner ON jobs (owner) WHERE owner IS NOT NULL;
