@@ -16,7 +16,7 @@ import threading
 
 def main(folder: str, user: str, stop_signal: str, *command: str) -> None:
     child = launch(folder, user, command)
-    print(child.pid, flush=True)  # noqa: T201 - our owner reads it
+    print(child.pid, flush=True)  # our owner reads it
     orphaned = threading.Event()
     threading.Thread(target=end_with_child, args=(child, orphaned), daemon=True).start()
     os.read(0, 1)  # returns when the owner is gone
