@@ -1,0 +1,80 @@
+"""The circuit breaker of one sink: a pure state machine; time is an argument (seconds, monotonic).
+
+Opens after ten failures in a row, or at 70 % of at least ten results in five minutes; stays open 30 s, doubling to
+ten minutes; then lets one probe through, and closes after two good ones.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Literal
+
+WINDOW = 300.0
+LEAST_RESULTS = 10
+FAILURE_RATE = 0.7
+FIRST_PAUSE, LONGEST_PAUSE = 30.0, 600.0
+PROBES_TO_CLOSE = 2
+
+
+@dataclass(slots=True)
+class Breaker:
+    """`state`: closed lets everything through, open nothing, half_open one at a time."""
+
+    state: Literal["closed", "open", "half_open"] = "closed"
+    reopens: int = 0
+    opened_until: float = 0.0
+    _in_a_row: int = 0
+    _good_probes: int = 0
+    _results: deque[tuple[float, bool]] = field(default_factory=deque)
+
+    def wait(self, now: float) -> float:
+        """Seconds until something may be tried; 0 when it may now. An open breaker whose pause is over half-opens."""
+        if self.state == "open" and now >= self.opened_until:
+            self.state, self._good_probes = "half_open", 0
+        return max(0.0, self.opened_until - now) if self.state == "open" else 0.0
+
+    @property
+    def allowance(self) -> int | None:
+        """How many may be in flight: one while half open, None for no limit of ours."""
+        return {"closed": None, "half_open": 1, "open": 0}[self.state]
+
+    def record(self, ok: bool, now: float) -> bool:
+        """Take a result in; gives whether the state changed by it."""
+        before = self.state
+        if self.state == "half_open":
+            self._probe(ok, now)
+        elif self.state == "closed":
+            self._count(ok, now)
+        return self.state != before
+
+    def _probe(self, ok: bool, now: float) -> None:
+        if not ok:
+            self._open(now)
+            return
+        self._good_probes += 1
+        if self._good_probes >= PROBES_TO_CLOSE:
+            self.state, self.reopens, self._in_a_row = "closed", 0, 0
+            self._results.clear()
+
+    def _count(self, ok: bool, now: float) -> None:
+        if ok and not self._in_a_row and not self._results:
+            return  # the usual case costs nothing
+        self._in_a_row = 0 if ok else self._in_a_row + 1
+        self._results.append((now, ok))
+        while self._results[0][0] < now - WINDOW or len(self._results) > 1000:
+            self._results.popleft()
+        failures = sum(not good for _, good in self._results)
+        if not failures:
+            self._results.clear()
+        elif self._in_a_row >= LEAST_RESULTS or (
+            len(self._results) >= LEAST_RESULTS and failures / len(self._results) >= FAILURE_RATE
+        ):
+            self._open(now)
+
+    def _open(self, now: float) -> None:
+        pause = min(FIRST_PAUSE * 2**self.reopens, LONGEST_PAUSE)
+        self.state, self.opened_until = "open", now + pause
+        self.reopens += 1
+        self._results.clear()
+        self._in_a_row = 0
