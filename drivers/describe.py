@@ -1,10 +1,12 @@
-"""What a driver may want from its provider's API, as descriptions: drivers never do I/O, the gateway executes."""
+"""What a driver may want from its provider's API, as descriptions: drivers never do I/O, the
+gateway executes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from schemas.request import Inbound, Verified
@@ -14,7 +16,8 @@ from schemas.request import Inbound, Verified
 class Fetch:
     """One request to the provider's API. `name` is where its answer lands in `Verified.enrichment`.
 
-    `url` is absolute; `settings.api_base_url` replaces its scheme and host. `optional`: normalizing can do without.
+    `url` is absolute; `settings.api_base_url` replaces its scheme and host. `optional`: normalizing
+    can do without.
     """
 
     name: str
@@ -36,16 +39,36 @@ class Token:
     extra: Mapping[str, str] = field(default_factory=dict)
 
 
+def granted(answer: Any, now: datetime) -> Token:
+    """The token of an answer as RFC 6749, section 5.1, has it.
+
+    Raises KeyError when there is none.
+    """
+    lasts, scopes = answer.get("expires_in"), answer.get("scope")
+    return Token(
+        access_token=str(answer["access_token"]),
+        expires_at=now + timedelta(seconds=int(lasts)) if lasts else None,
+        refresh_token=answer.get("refresh_token"),
+        scopes=tuple(scopes.split()) if isinstance(scopes, str) else None,
+    )
+
+
+def bearer(credentials: Mapping[str, str]) -> Mapping[str, str]:
+    """Headers of a call that presents its access token (RFC 6750)."""
+    return {"Authorization": f"Bearer {credentials['access_token']}"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Api:
     """How to call the provider's API for one installation.
 
-    `credentials`: the names of which all must be known before anything is called (`access_token`, or user and
-    password). `authorize`: the headers of a call, from credentials (with `access_token` after a login or OAuth).
-    `login`: the request that turns credentials into a token, and `token` reads its answer (given the time of it);
-    None where the credentials are used as they are. `per_minute`: the provider's documented limit.
-    `needs`: the requests still wanted before a delivery can be normalized, given what is already there.
-    `probe`: a cheap call that proves the credentials.
+    `credentials`: the names of which all must be known before anything is called (`access_token`,
+    or user and password). `authorize`: the headers of a call, from credentials (with `access_token`
+    after a login or OAuth). `login`: the request that turns credentials into a token, and `token`
+    reads its answer (given the time of it); None where the credentials are used as they are.
+    `per_minute`: the provider's documented limit. `needs`: the requests still wanted before a
+    delivery can be normalized, given what is already there. `probe`: a cheap call that proves the
+    credentials.
     """
 
     base_url: str
@@ -62,9 +85,10 @@ class Api:
 class OAuth:
     """Authorization code grant, as RFC 6749 leaves it open.
 
-    `authorize_url` and `token_url` may hold `{shop}`, taken from the installation's `settings.shop`. `client_auth`:
-    how the client identifies itself at the token endpoint. `check_callback`: the provider's own proof on the callback
-    query (Shopify's hmac), given the query and the client secret.
+    `authorize_url` and `token_url` may hold `{shop}`, taken from the installation's
+    `settings.shop`. `client_auth`: how the client identifies itself at the token endpoint.
+    `check_callback`: the provider's own proof on the callback query (Shopify's hmac), given the
+    query and the client secret.
     """
 
     authorize_url: str
@@ -82,7 +106,9 @@ class OAuth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """What one polled page held: deliveries to normalize, the cursor to keep, the next page of the same sweep."""
+    """What one polled page held: deliveries to normalize, the cursor to keep, the next page of the
+    same sweep.
+    """
 
     items: tuple[Any, ...]
     cursor: Mapping[str, Any]
@@ -93,9 +119,9 @@ class Page:
 class Poll:
     """A list the provider must be asked for.
 
-    `name`: of the list (`abandoned_carts`). `start`: the first page of a sweep, from the stored cursor ({} at first),
-    the time and the settings. `read`: what a page held. Each item goes through `normalize` as `inbound` makes it a
-    delivery; dedupe keys make an overlap harmless.
+    `name`: of the list (`abandoned_carts`). `start`: the first page of a sweep, from the stored
+    cursor ({} at first), the time and the settings. `read`: what a page held. Each item goes
+    through `normalize` as `inbound` makes it a delivery; dedupe keys make an overlap harmless.
     """
 
     name: str

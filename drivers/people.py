@@ -36,19 +36,23 @@ _NATIONAL = (10, 11)  # digits of a Brazilian number with its area code
 
 
 def document(value: Any) -> Document | None:
-    """A CPF or CNPJ (also the alphanumeric one of July 2026) without punctuation; anything else as `other`."""
+    """A CPF or CNPJ (also the alphanumeric one of July 2026) without punctuation; anything else as
+    `other`.
+    """
     raw = re.sub(r"[\s.\-/]", "", text(value) or "").upper()
     if not raw:
         return None
-    if len(raw) == 11 and raw.isdigit():  # noqa: PLR2004 — reason: a CPF
+    if len(raw) == 11 and raw.isdigit():
         return Document(type="cpf", value=raw, valid=cpf.is_valid(raw))
-    if len(raw) == 14 and raw.isalnum() and raw.isascii():  # noqa: PLR2004 — reason: a CNPJ
+    if len(raw) == 14 and raw.isalnum() and raw.isascii():
         return Document(type="cnpj", value=raw, valid=cnpj.is_valid(raw))
     return Document(type="other", value=raw, valid=False)
 
 
 def phone(value: Any, country: str | None = "BR") -> str | None:
-    """E.164, or None when unsure. Without a leading + the number is one of `country`; only Brazil's rules are known."""
+    """E.164, or None when unsure. Without a leading + the number is one of `country`; only Brazil's
+    rules are known.
+    """
     raw = text(value) or ""
     number = digits(raw) or ""
     if raw.startswith("+") and not number.startswith("55"):
@@ -56,17 +60,27 @@ def phone(value: Any, country: str | None = "BR") -> str | None:
     if country not in {"BR", None} and not raw.startswith("+"):
         return None
     number = number.lstrip("0")
-    if len(number) >= 12 and number.startswith("55"):  # noqa: PLR2004 — reason: 55 and a national number
+    if len(number) >= 12 and number.startswith("55"):
         number = number[2:].lstrip("0")
     if len(number) not in _NATIONAL or number[:2] not in AREA_CODES:
         return None
     local = number[2:]
-    if len(local) == 8 and local[0] in "6789":  # noqa: PLR2004 — reason: a mobile number without its ninth digit
+    if len(local) == 8 and local[0] in "6789":
         local = "9" + local
-    is_mobile = len(local) == 9  # noqa: PLR2004 — reason: nine digits are a mobile number
+    is_mobile = len(local) == 9
     if is_mobile is not (local[0] == "9") or (not is_mobile and local[0] not in "2345"):
         return None
     return f"+55{number[:2]}{local}"
+
+
+def dialled(country: Any, area: Any, number: Any) -> str | None:
+    """A number that comes in parts as one; with a + when the country's code is told."""
+    local = text(number)
+    if local is None or local.startswith("+"):
+        return local
+    national = f"{digits(area) or ''}{local}"
+    code = digits(country)
+    return f"+{code}{digits(national)}" if code else national
 
 
 def email(value: Any) -> str | None:
@@ -75,9 +89,9 @@ def email(value: Any) -> str | None:
     return found if "@" in found else None
 
 
-def customer(  # noqa: PLR0913 — reason: one keyword per canonical field
+def customer(
     *,
-    id: Any = None,  # noqa: A002 — reason: the canonical name
+    id: Any = None,
     name: Any = None,
     first_name: Any = None,
     last_name: Any = None,
@@ -87,7 +101,9 @@ def customer(  # noqa: PLR0913 — reason: one keyword per canonical field
     phone_number: Any = None,
     country: str | None = "BR",
 ) -> Customer | None:
-    """The buyer from raw vendor values; full and partial names complete each other. None when nothing is known."""
+    """The buyer from raw vendor values; full and partial names complete each other. None when
+    nothing is known.
+    """
     first, last, full = text(first_name), text(last_name), text(name)
     if full is None:
         full = " ".join(p for p in (first, last) if p) or None
@@ -111,9 +127,9 @@ def customer(  # noqa: PLR0913 — reason: one keyword per canonical field
 def country_code(value: Any) -> str | None:
     """ISO alpha-2 from a code or a name in Portuguese or English."""
     raw = text(value) or ""
-    if len(raw) == 2 and raw.isalpha():  # noqa: PLR2004 — reason: alpha-2
+    if len(raw) == 2 and raw.isalpha():
         return raw.upper()
-    return COUNTRIES.get(_plain(raw))
+    return COUNTRIES.get(plain(raw))
 
 
 def state_code(value: Any, country: str | None) -> str | None:
@@ -124,10 +140,10 @@ def state_code(value: Any, country: str | None) -> str | None:
     short = raw.upper().removeprefix("BR-")
     if short in STATES.values():
         return short
-    return STATES.get(_plain(raw), raw)
+    return STATES.get(plain(raw), raw)
 
 
-def address(  # noqa: PLR0913 — reason: one keyword per canonical field
+def address(
     *,
     name: Any = None,
     street: Any = None,
@@ -140,12 +156,14 @@ def address(  # noqa: PLR0913 — reason: one keyword per canonical field
     postal_code: Any = None,
     default_country: str | None = "BR",
 ) -> Address | None:
-    """An address from raw vendor values; None when it names no place. `default_country` where none is told."""
+    """An address from raw vendor values; None when it names no place. `default_country` where none
+    is told.
+    """
     code = country_code(country) or (default_country if text(country) is None else None)
     postal = text(postal_code)
     if code == "BR":
         eight = digits(postal_code) or ""
-        postal = eight.zfill(8) if 7 <= len(eight) <= 8 else postal  # noqa: PLR2004 — reason: numbers lose a leading zero
+        postal = eight.zfill(8) if 7 <= len(eight) <= 8 else postal
     result = Address(
         name=text(name),
         street=text(street),
@@ -163,7 +181,7 @@ def address(  # noqa: PLR0913 — reason: one keyword per canonical field
     return None
 
 
-def _plain(value: str) -> str:
+def plain(value: str) -> str:
     """Lower case without accents."""
     folded = unicodedata.normalize("NFKD", value.strip().lower())
     return "".join(c for c in folded if not unicodedata.combining(c))

@@ -56,8 +56,11 @@ def undressed(sample: Sample) -> Iterator[Inbound]:
     bare = replace(inbound, headers=kept, query={})
     doubled = {k: v if k == "content-type" else v * 2 for k, v in inbound.headers.items()}
     if sample.secret and sample.secret.encode() in inbound.body:
+        quoted = json.dumps(sample.secret).encode()
+        if quoted not in inbound.body:  # a form
+            yield replace(bare, body=inbound.body.replace(sample.secret.encode(), b""))
+            return
         for nothing in NOTHING:
-            quoted = json.dumps(sample.secret).encode()
             yield replace(bare, body=inbound.body.replace(quoted, json.dumps(nothing).encode()))
     else:
         yield bare
