@@ -108,11 +108,15 @@ class OAuth:
 class Page:
     """What one polled page held: deliveries to normalize, the cursor to keep, the next page of the
     same sweep.
+
+    The next page is `next`, or the request just answered with the query parameters `more` put over
+    its own: an answer seldom repeats the question.
     """
 
     items: tuple[Any, ...]
     cursor: Mapping[str, Any]
     next: Fetch | None = None
+    more: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
