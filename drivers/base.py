@@ -1,20 +1,20 @@
 """The driver seam: the facts of one provider, and `receive`, which runs any driver on any request.
 
-A driver is data and one pure function. Adding one is a module with a `DRIVER`, a line in `drivers.DRIVERS`, and
-sample files; nothing here changes.
+A driver is data and one pure function. Adding one is a module with a `DRIVER`, a line in
+`drivers.DRIVERS`, and sample files; nothing here changes.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Literal
-from urllib.parse import quote, quote_plus
 
 from drivers.body import parse_body
 from drivers.describe import Api, Fetch, OAuth, Poll
+from drivers.redact import redact
 from drivers.verify import Parse, Scheme, verify
 from schemas import codec
 from schemas.errors import MalformedError
@@ -22,8 +22,8 @@ from schemas.events import Event
 from schemas.request import Grant, Inbound, Reply, Verified
 
 Outcome = Literal["accepted", "ignored", "quarantined", "enriching"]
-REDACTED = "[redacted]"
 MAX_EXTRA = 16_384  # bytes of data.extra or data.raw as JSON
+MAX_KEY = 300  # characters of a key, an id or a reason; an index entry must stay small
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,16 +40,18 @@ class Credential:
 class Driver:
     """Everything the gateway knows of a provider.
 
-    `slug`: unique, also the module's name. `id`: a stable lower-case ULID. `description`: by language (`pt`, `en`),
-    for a merchant. `scheme`: how a delivery is proven. `normalize`: the events of a verified delivery, the order's
-    first; [] for what is of no interest; raises MalformedError (or KeyError, TypeError, ValueError, which become it)
-    for what cannot be understood. `settles`: names of deferred events (`Event.defer_as`) that this delivery makes
-    untrue: an order names its checkout. `delivery_key`: the provider's own id of this delivery, None for none (then a hash
-    of the body serves). `supported_events`: every name `normalize` can give. `credentials`: beside `secret`, which
-    exists for every scheme that can use one. `available_settings`: as `GET /drivers` shows it, of the driver's
-    settings per tenant. `handshake`: the reply to a request that is no delivery, else None. `secret_fields`: names of
-    fields, at any depth, that hold secrets of the provider or the merchant: taken out before anything is stored.
-    `docs_url`: the vendor's page.
+    `slug`: unique, also the module's name. `id`: a stable lower-case ULID. `description`: by
+    language (`pt`, `en`), for a merchant. `scheme`: how a delivery is proven. `normalize`: the
+    events of a verified delivery, the order's first; [] for what is of no interest; raises
+    MalformedError (or KeyError, TypeError, ValueError, which become it) for what cannot be
+    understood. `settles`: names of deferred events (`Event.defer_as`) that this delivery makes
+    untrue: an order names its checkout. `delivery_key`: the provider's own id of this delivery,
+    None for none (then a hash of the body serves). `supported_events`: every name `normalize` can
+    give. `credentials`: beside `secret`, which exists for every scheme that can use one.
+    `available_settings`: as `GET /drivers` shows it, of the driver's settings per tenant.
+    `handshake`: the reply to a request that is no delivery, else None. `secret_fields`: names of
+    fields, at any depth, that hold secrets of the provider or the merchant: taken out before
+    anything is stored. `docs_url`: the vendor's page.
     """
 
     slug: str
@@ -80,7 +82,9 @@ class Driver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What became of one delivery: to be stored as it is. `body` and `headers` hold no secret any more."""
+    """What became of one delivery: to be stored as it is. `body` and `headers` hold no secret any
+    more.
+    """
 
     outcome: Outcome
     delivery_key: str
@@ -95,16 +99,18 @@ class Receipt:
 def receive(driver: Driver, inbound: Inbound, grant: Grant) -> Receipt:
     """Verify, then normalize.
 
-    Raises VerificationError (401) or UnparsableError (400); whatever is wrong after the proof becomes a receipt with
-    outcome `quarantined`, because sending the same bytes again would not help.
+    Raises VerificationError (401) or UnparsableError (400); whatever is wrong after the proof
+    becomes a receipt with outcome `quarantined`, because sending the same bytes again would not
+    help.
     """
+    secrets = grant.secrets if driver.scheme.reveals_secret else ()
     try:
         verified = verify(driver.scheme, inbound, grant, driver.parse)
     except MalformedError as error:
-        body, headers = _redact(driver, inbound, grant, None)
+        body, headers = redact(inbound, None, secrets, driver.secret_fields)
         key = _body_key(inbound.body)
-        return Receipt(outcome="quarantined", delivery_key=key, body=body, headers=headers, reason=error.message)
-    body, headers = _redact(driver, inbound, grant, verified.payload)
+        return _quarantined(error, delivery_key=key, body=body, headers=headers)
+    body, headers = redact(inbound, verified.payload, secrets, driver.secret_fields)
     return interpret(driver, verified, has_api=can_call(driver, grant), body=body, headers=headers)
 
 
@@ -117,83 +123,79 @@ def interpret(
     headers: Mapping[str, tuple[str, ...]],
 ) -> Receipt:
     """The receipt of a verified delivery; also for renormalizing, enriched and polled ones."""
+    told: dict[str, Any] = {"body": body, "headers": headers}
     key = _body_key(verified.inbound.body)
     try:
-        key = driver.delivery_key(verified) or key
+        key = storable(driver.delivery_key(verified) or key)
         fetches = driver.api.needs(verified) if has_api and driver.api and driver.api.needs else ()
         if fetches:
-            return Receipt(outcome="enriching", delivery_key=key, body=body, headers=headers, fetches=fetches)
-        events = tuple(driver.normalize(verified))
-        settles = driver.settles(verified) if driver.settles else ()
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, MalformedError) as error:
-        reason = error.message if isinstance(error, MalformedError) else f"{type(error).__name__}: {error}"
-        return Receipt(outcome="quarantined", delivery_key=key, body=body, headers=headers, reason=reason[:300])
+            return Receipt(outcome="enriching", delivery_key=key, fetches=fetches, **told)
+        events = tuple(map(_storable_event, driver.normalize(verified)))
+        settles = tuple(map(storable, driver.settles(verified))) if driver.settles else ()
+    except _MISREAD as error:
+        return _quarantined(error, delivery_key=key, **told)
     outcome: Outcome = "accepted" if events else "ignored"
-    return Receipt(outcome=outcome, delivery_key=key, body=body, headers=headers, events=events, settles=settles)
+    return Receipt(outcome=outcome, delivery_key=key, events=events, settles=settles, **told)
+
+
+# What reading a payload of an unknown shape may raise.
+_MISREAD = (
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    MalformedError,
+)
+
+
+def _quarantined(error: Exception, **told: Any) -> Receipt:
+    reason = str(error) if isinstance(error, MalformedError) else f"{type(error).__name__}: {error}"
+    return Receipt(outcome="quarantined", reason=storable(reason), **told)
+
+
+def storable(text: str) -> str:
+    """Text any store takes and can index: no NUL, no lone surrogate, of bounded length."""
+    clean = text.encode("utf-8", "replace").decode().replace("\x00", "")
+    if len(clean) <= MAX_KEY:
+        return clean
+    return clean[: MAX_KEY - 41] + "~" + hashlib.sha256(clean.encode()).hexdigest()[:40]
+
+
+def _storable_event(event: Event) -> Event:
+    return replace(
+        event,
+        key=storable(event.key),
+        dedupe_key=storable(event.dedupe_key),
+        provider_event=storable(event.provider_event),
+        provider_event_id=event.provider_event_id and storable(event.provider_event_id),
+        defer_as=event.defer_as and storable(event.defer_as),
+        drift=tuple(map(storable, event.drift)),
+    )
 
 
 def can_call(driver: Driver, grant: Grant) -> bool:
     """Whether the installation has what the provider's API asks for."""
-    return driver.api is not None and all(grant.credentials.get(name) for name in driver.api.credentials)
+    return driver.api is not None and all(
+        grant.credentials.get(name) for name in driver.api.credentials
+    )
 
 
 def _body_key(body: bytes) -> str:
     return "body:" + hashlib.sha256(body).hexdigest()[:40]
 
 
-_PRIVATE_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie"})
-
-
-def _redact(
-    driver: Driver, inbound: Inbound, grant: Grant, payload: Any
-) -> tuple[bytes, dict[str, tuple[str, ...]]]:
-    """The body and headers without secrets: those we hold, and those the provider sends in `secret_fields`.
-
-    The parsed payload loses its secret fields in place, so that `normalize` never sees one.
-    """
-    secrets: set[str] = {s for s in grant.secrets if s} if driver.scheme.reveals_secret else set()
-    if driver.secret_fields and payload is not None:
-        secrets.update(_take_out(payload, frozenset(driver.secret_fields)))
-    headers = {
-        name: tuple(REDACTED if name in _PRIVATE_HEADERS or v in secrets else v for v in values)
-        for name, values in inbound.headers.items()
-    }
-    body = inbound.body
-    for secret in secrets:
-        for spelled in _spellings(secret):
-            body = body.replace(spelled, REDACTED.encode())
-    return body, headers
-
-
-def _take_out(value: Any, names: frozenset[str]) -> Iterable[str]:
-    """Blank every field of these names, at any depth, giving the texts that stood there."""
-    pending, found = [value], []
-    while pending:
-        here = pending.pop()
-        if isinstance(here, dict):
-            for name, inner in here.items():
-                if name in names:
-                    if isinstance(inner, str | int) and len(str(inner)) > 3:  # noqa: PLR2004 — reason: no word of prose
-                        found.append(str(inner))
-                    here[name] = REDACTED if inner else inner
-                else:
-                    pending.append(inner)
-        elif isinstance(here, list):
-            pending.extend(here)
-    return found
-
-
-def _spellings(secret: str) -> set[bytes]:
-    """A secret as it may stand in a JSON or form body."""
-    plain = {secret, quote(secret, safe=""), quote_plus(secret), quote(secret)}
-    as_json = {codec.dumps(secret).decode()[1:-1], codec.dumps(secret).decode()[1:-1].replace("/", "\\/")}
-    return {s.encode() for s in plain | as_json}
-
-
 def capped(value: Any) -> Any:
     """`value` when it is small enough for `extra` or `raw`, else a note of its size."""
     size = len(codec.dumps(value))
     return value if size <= MAX_EXTRA else {"omitted": "too large", "bytes": size}
+
+
+def leftovers(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """What is worth keeping in `extra`, without its absent parts."""
+    told: dict[str, Any] = capped({k: v for k, v in kept.items() if v not in (None, "", [], {})})
+    return told
 
 
 def fact(*parts: Any) -> str:
@@ -205,19 +207,27 @@ def _part(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, Decimal):
-        return format(value.normalize(), "f")
+        return format(value.normalize(), "f") if abs(value.adjusted()) < MAX_KEY else str(value)
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
 def raw_event(
-    verified: Verified, *, provider_event: str, key: str | None, drift: tuple[str, ...] = (), **known: Any
+    verified: Verified,
+    *,
+    provider_event: str,
+    key: str | None,
+    drift: tuple[str, ...] = (),
+    **known: Any,
 ) -> Event:
-    """`provider.event`: verified and with an id, but with no meaning of ours. `known`: further fields of Event.
+    """`provider.event`: verified and with an id, but with no meaning of ours. `known`: further
+    fields of Event.
 
-    Without a key of its own the body's hash serves.
+    Without a key of its own a hash of what it says serves.
     """
-    ident = key or _body_key(verified.inbound.body)
-    fields: dict[str, Any] = {"dedupe_key": fact(provider_event, ident, _body_key(verified.inbound.body))} | known
+    # Of the payload and not of the bytes: those that are stored have lost their secrets.
+    content = _body_key(codec.dumps(verified.payload))
+    ident = key or content
+    fields: dict[str, Any] = {"dedupe_key": fact(provider_event, ident, content)} | known
     return Event(
         name="provider.event",
         key=ident,

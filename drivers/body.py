@@ -21,7 +21,8 @@ def is_known_type(content_type: str) -> bool:
 def parse_body(inbound: Inbound) -> Any:
     """JSON or form body as values, numbers exact. Raises UnparsableError.
 
-    Several providers label JSON as a form or not at all, so a body that starts like JSON is read as JSON.
+    Several providers label JSON as a form or not at all, so a body that starts like JSON is read as
+    JSON.
     """
     start = inbound.body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
     if not start:

@@ -16,7 +16,8 @@ _KEY = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
 def parse_form(body: bytes) -> dict[str, Any]:
     """A form body as nested values; every leaf is a string. Raises UnparsableError when it is none.
 
-    Text is UTF-8, or Latin-1 where it is not (older Brazilian platforms). Of a repeated plain key the last counts.
+    Text is UTF-8, or Latin-1 where it is not (older Brazilian platforms). Of a repeated plain key
+    the last counts.
     """
     root: dict[str, Any] = {}
     for name, value in parse_pairs(body):
@@ -26,20 +27,13 @@ def parse_form(body: bytes) -> dict[str, Any]:
 
 
 def parse_pairs(body: bytes) -> list[tuple[str, str]]:
-    """The name and value of every field in order, decoded."""
+    """The name and value of every field in order, decoded; a field without = has no value."""
     if body.count(b"&") >= MAX_FIELDS:
         raise UnparsableError(f"the form has more than {MAX_FIELDS} fields")
-    pairs = []
-    for part in body.strip().split(b"&"):
-        name, equals, value = part.partition(b"=")
-        if not part:
-            continue
-        if not equals:
-            raise UnparsableError("the body is not a form: a field has no =")
-        pairs.append((_text(name), _text(value)))
-    if not pairs:
-        raise UnparsableError("the form is empty")
-    return pairs
+    if b"=" not in body:
+        raise UnparsableError("the body is not a form: no field has a =")
+    parts = (part.partition(b"=") for part in body.strip().split(b"&") if part)
+    return [(_text(name), _text(value)) for name, _, value in parts]
 
 
 def _text(raw: bytes) -> str:
@@ -57,7 +51,7 @@ def _place(root: dict[str, Any], name: str, value: str) -> None:
         raise UnparsableError("the form is nested too deeply")
     here = root
     for step, following in zip(steps, [*steps[1:], None], strict=True):
-        key = step or str(len(here))
+        key = step or _next(here)
         if following is None:
             here[key] = value
             return
@@ -65,6 +59,14 @@ def _place(root: dict[str, Any], name: str, value: str) -> None:
         if not isinstance(inner, dict):
             inner = here[key] = {}
         here = inner
+
+
+def _next(here: dict[str, Any]) -> str:
+    """The key that `[]` stands for."""
+    at = len(here)
+    while str(at) in here:
+        at += 1
+    return str(at)
 
 
 def _settle(value: Any) -> Any:

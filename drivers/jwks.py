@@ -1,9 +1,10 @@
-"""RS256 signatures over the raw body, verified with a provider's published key set (JWKS, RFC 7517)."""
+"""RS256 signatures over the raw body, verified with a provider's published key set (JWKS, RFC
+7517).
+"""
 
 from __future__ import annotations
 
-import binascii
-from base64 import urlsafe_b64decode
+from base64 import b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,10 +23,12 @@ SMALLEST_MODULUS = 2048  # bits
 
 @dataclass(frozen=True, slots=True)
 class Rs256:
-    """RSASSA-PKCS1-v1_5 with SHA-256. `read` takes (key id, base64url signature) from a claim, or None.
+    """RSASSA-PKCS1-v1_5 with SHA-256. `read` takes (key id, base64url signature) from a claim, or
+    None.
 
-    The keys come from `settings.jwks` of the installation, else from `grant.keys[url]`, which the gateway fetches
-    and caches. A key counts when its id fits, `kty` is RSA, and `use` and `alg` do not say otherwise.
+    The keys come from `settings.jwks` of the installation, else from `grant.keys[url]`, which the
+    gateway fetches and caches. A key counts when its id fits, `kty` is RSA, and `use` and `alg` do
+    not say otherwise.
     """
 
     url: str
@@ -62,17 +65,16 @@ class Rs256:
 
 
 def _is_usable(key: Mapping[str, Any]) -> bool:
-    return key.get("kty") == "RSA" and key.get("use") == "sig" and key.get("alg", "RS256") == "RS256"
+    stated = key.get("kty"), key.get("use", "sig"), key.get("alg", "RS256")
+    return stated == ("RSA", "sig", "RS256")
 
 
 def decode_base64url(text: str) -> bytes:
     """Bytes of base64url with or without padding. Raises ValueError."""
     if not text.isascii() or len(text) > MAX_PRESENTED:
         raise ValueError("not base64url")
-    try:
-        return urlsafe_b64decode(text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4))
-    except binascii.Error as error:
-        raise ValueError(str(error)) from error
+    bare = text.rstrip("=")
+    return b64decode(bare + "=" * (-len(bare) % 4), altchars=b"-_", validate=True)
 
 
 def _integer(value: Any) -> int:

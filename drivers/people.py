@@ -13,23 +13,25 @@ from schemas.order import Address, Customer, Document
 
 # ANATEL's area codes (DDD): https://www.gov.br/anatel/pt-br/regulado/numeracao
 AREA_CODES = frozenset(
-    "11 12 13 14 15 16 17 18 19 21 22 24 27 28 31 32 33 34 35 37 38 41 42 43 44 45 46 47 48 49 51 53 54 55 61 62 63 64 "
-    "65 66 67 68 69 71 73 74 75 77 79 81 82 83 84 85 86 87 88 89 91 92 93 94 95 96 97 98 99".split()
+    "11 12 13 14 15 16 17 18 19 21 22 24 27 28 31 32 33 34 35 37 38 41 42 43 44 45 46 47 48 49 51 "
+    "53 54 55 61 62 63 64 65 66 67 68 69 71 73 74 75 77 79 81 82 83 84 85 86 87 88 89 91 92 93 94 "
+    "95 96 97 98 99".split()
 )
 STATES = {
     "acre": "AC", "alagoas": "AL", "amapa": "AP", "amazonas": "AM", "bahia": "BA", "ceara": "CE",
-    "distrito federal": "DF", "espirito santo": "ES", "goias": "GO", "maranhao": "MA", "mato grosso": "MT",
-    "mato grosso do sul": "MS", "minas gerais": "MG", "para": "PA", "paraiba": "PB", "parana": "PR",
-    "pernambuco": "PE", "piaui": "PI", "rio de janeiro": "RJ", "rio grande do norte": "RN",
-    "rio grande do sul": "RS", "rondonia": "RO", "roraima": "RR", "santa catarina": "SC", "sao paulo": "SP",
-    "sergipe": "SE", "tocantins": "TO",
+    "distrito federal": "DF", "espirito santo": "ES", "goias": "GO", "maranhao": "MA",
+    "mato grosso": "MT", "mato grosso do sul": "MS", "minas gerais": "MG", "para": "PA",
+    "paraiba": "PB", "parana": "PR", "pernambuco": "PE", "piaui": "PI", "rio de janeiro": "RJ",
+    "rio grande do norte": "RN", "rio grande do sul": "RS", "rondonia": "RO", "roraima": "RR",
+    "santa catarina": "SC", "sao paulo": "SP", "sergipe": "SE", "tocantins": "TO",
 }  # fmt: skip
 COUNTRIES = {
-    "brasil": "BR", "brazil": "BR", "bra": "BR", "portugal": "PT", "prt": "PT", "estados unidos": "US",
-    "united states": "US", "usa": "US", "argentina": "AR", "arg": "AR", "chile": "CL", "mexico": "MX",
-    "espanha": "ES", "spain": "ES", "paraguai": "PY", "uruguai": "UY", "colombia": "CO", "peru": "PE",
-    "angola": "AO", "mocambique": "MZ", "reino unido": "GB", "united kingdom": "GB", "alemanha": "DE",
-    "franca": "FR", "italia": "IT", "japao": "JP", "canada": "CA",
+    "brasil": "BR", "brazil": "BR", "bra": "BR", "portugal": "PT", "prt": "PT", "usa": "US",
+    "estados unidos": "US", "united states": "US", "argentina": "AR", "arg": "AR", "chile": "CL",
+    "mexico": "MX", "espanha": "ES", "spain": "ES", "paraguai": "PY", "uruguai": "UY",
+    "colombia": "CO", "peru": "PE", "angola": "AO", "mocambique": "MZ", "reino unido": "GB",
+    "united kingdom": "GB", "alemanha": "DE", "franca": "FR", "italia": "IT", "japao": "JP",
+    "canada": "CA",
 }  # fmt: skip
 _E164 = range(8, 16)  # digits of an international number
 _NATIONAL = (10, 11)  # digits of a Brazilian number with its area code
@@ -42,10 +44,15 @@ def document(value: Any) -> Document | None:
     raw = re.sub(r"[\s.\-/]", "", text(value) or "").upper()
     if not raw:
         return None
-    if len(raw) == 11 and raw.isdigit():
+    if re.fullmatch(r"[0-9]{11}", raw):
         return Document(type="cpf", value=raw, valid=cpf.is_valid(raw))
-    if len(raw) == 14 and raw.isalnum() and raw.isascii():
+    if re.fullmatch(r"[0-9A-Z]{12}[0-9]{2}", raw):
         return Document(type="cnpj", value=raw, valid=cnpj.is_valid(raw))
+    if isinstance(value, int) and len(raw) in range(9, 14):  # it lost its leading zeros
+        for complete in (raw.zfill(11), raw.zfill(14)):
+            known = document(complete)
+            if known and known.valid:
+                return known
     return Document(type="other", value=raw, valid=False)
 
 
@@ -56,7 +63,7 @@ def phone(value: Any, country: str | None = "BR") -> str | None:
     raw = text(value) or ""
     number = digits(raw) or ""
     if raw.startswith("+") and not number.startswith("55"):
-        return f"+{number}" if len(number) in _E164 else None
+        return f"+{number}" if len(number) in _E164 and number[0] != "0" else None
     if country not in {"BR", None} and not raw.startswith("+"):
         return None
     number = number.lstrip("0")
@@ -84,14 +91,14 @@ def dialled(country: Any, area: Any, number: Any) -> str | None:
 
 
 def email(value: Any) -> str | None:
-    """Trimmed, lower case; None when it has no @."""
+    """Trimmed, lower case; None when it is no address."""
     found = (text(value) or "").lower()
-    return found if "@" in found else None
+    return found if re.fullmatch(r"[^\s@]+@[^\s@]+", found) else None
 
 
 def customer(
     *,
-    id: Any = None,
+    id: Any = None,  # noqa: A002 — reason: the canonical name
     name: Any = None,
     first_name: Any = None,
     last_name: Any = None,
@@ -127,7 +134,7 @@ def customer(
 def country_code(value: Any) -> str | None:
     """ISO alpha-2 from a code or a name in Portuguese or English."""
     raw = text(value) or ""
-    if len(raw) == 2 and raw.isalpha():
+    if re.fullmatch(r"[A-Za-z]{2}", raw):
         return raw.upper()
     return COUNTRIES.get(plain(raw))
 

@@ -1,17 +1,18 @@
 """Reading vendor values: what at least three drivers share, and nothing else.
 
-Every function takes whatever stood in the payload and gives the canonical value or None; only `need`, `required`
-and absurd amounts raise. Numbers arrive exact (int, Decimal) or as the provider's text.
+Every function takes whatever stood in the payload and gives the canonical value or None; only
+`need`, `required` and absurd amounts raise. Numbers arrive exact (int, Decimal) or as the
+provider's text.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import UTC, date, datetime
-from decimal import Decimal, InvalidOperation
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
+from decimal import Decimal
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 from zoneinfo import ZoneInfo
 
 from schemas.errors import MalformedError
@@ -23,7 +24,10 @@ _ABSENT = {"", "null", "none", "undefined", "nan", "n/a"}
 
 
 def text(value: Any) -> str | None:
-    """A value as text, trimmed; None for what is empty, a boolean or a structure. Ids of any length stay exact."""
+    """A value as text, trimmed; None for what is empty, a boolean or a structure.
+
+    Ids of any length stay exact.
+    """
     if isinstance(value, str):
         return value.strip() or None
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
@@ -78,32 +82,50 @@ def flag(value: Any) -> bool | None:
     return False if word in {"0", "false", "no", "nao", "não", "n"} else None
 
 
+# A currency's sign or code may stand before the digits, a code or a percent sign after them.
+_NUMBER = re.compile(
+    r"\s*(?P<minus>-?)\s*(?:[A-Za-z]{0,3}[$€£¥]?)\s*(?P<inner>[-+]?)\s*"
+    r"(?P<digits>\d[\d.,]*|[.,]\d+)\s*(?:[A-Za-z]{3}|[%€])?\s*",
+    re.ASCII | re.VERBOSE,
+)
+_SCIENTIFIC = re.compile(r"[-+]?\d+(?:\.\d+)?[eE][-+]?\d{1,2}", re.ASCII)
+_LARGEST = 40  # digits before or after the point; beyond it is no quantity of anything
+
+
 def number(value: Any) -> Decimal | None:
     """A decimal number from `10.5`, `"1.234,56"`, `"1,234.56"`, `"R$ 10,00"`; None when it is none.
 
-    With both separators the last one is the decimal one. A single separator before exactly three digits is decimal
-    all the same when it is a dot (`1.234` is how JSON writes it), and thousands when it repeats.
+    With both separators the last one is the decimal one. A single separator is decimal, whatever
+    follows it (`1.234` is how JSON writes it), and thousands when it repeats.
     """
-    if isinstance(value, bool) or value is None:
+    if isinstance(value, bool):
         return None
-    if isinstance(value, int | Decimal):
-        return Decimal(value)
-    if isinstance(value, float):
-        return Decimal(repr(value))
-    if not isinstance(value, str):
-        return None
-    raw = re.sub(r"[^\d,.\-]", "", value)
-    comma, dot = raw.rfind(","), raw.rfind(".")
-    if comma >= 0 and (comma > dot):
-        raw = raw.replace(".", "").replace(",", ".") if raw.count(",") == 1 else raw.replace(",", "")
+    if isinstance(value, int | float | Decimal):
+        found = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+    elif isinstance(value, str) and len(value) < 100:
+        found = _number_in(value)
     else:
-        raw = raw.replace(",", "")
-        if raw.count(".") > 1:
-            raw = raw.replace(".", "")
-    try:
-        return Decimal(raw)
-    except InvalidOperation:
         return None
+    return found if found.is_finite() and abs(found.adjusted()) <= _LARGEST else None
+
+
+def _number_in(value: str) -> Decimal:
+    if _SCIENTIFIC.fullmatch(value):
+        return Decimal(value)
+    match = _NUMBER.fullmatch(value.replace("\xa0", " "))
+    if match is None:
+        return _NO_NUMBER
+    raw = match["digits"]
+    decimal, thousands = (",", ".") if raw.rfind(",") > raw.rfind(".") else (".", ",")
+    if thousands not in raw and _GROUPED.fullmatch(raw):
+        raw = raw.replace(decimal, "")
+    raw = raw.replace(thousands, "").replace(decimal, ".")
+    is_negative = "-" in (match["minus"], match["inner"])
+    return Decimal(f"-{raw}" if is_negative else raw) if raw.count(".") <= 1 else _NO_NUMBER
+
+
+_GROUPED = re.compile(r"\d{1,3}(?:[.,]\d{3}){2,}", re.ASCII)
+_NO_NUMBER = Decimal("NaN")
 
 
 def integer(value: Any) -> int | None:
@@ -132,26 +154,29 @@ def cents(value: Any) -> int | None:
     return None if found is None else minor_units(found, "JPY")
 
 
+_CURRENCY_WORDS = {"R$": "BRL", "REAL": "BRL", "REAIS": "BRL", "US$": "USD", "€": "EUR"}
+
+
 def currency(value: Any, default: str | None = None) -> str | None:
-    """An ISO 4217 code in upper case. `R$` is the real."""
+    """An ISO 4217 code in upper case, also from `R$`; else `default`."""
     code = (text(value) or "").upper()
-    if code in {"R$", "REAL", "REAIS"}:
-        return "BRL"
-    return code if len(code) == 3 and code.isalpha() and code.isascii() else default  # noqa: PLR2004 — reason: ISO 4217
+    code = _CURRENCY_WORDS.get(code, code)
+    return code if len(code) == 3 and code.isalpha() and code.isascii() else default
 
 
 _DATE = re.compile(
     r"(?:(?P<y>\d{4})-(?P<m>\d{1,2})-(?P<d>\d{1,2})|(?P<d2>\d{1,2})/(?P<m2>\d{1,2})/(?P<y2>\d{4}))"
     r"(?:[T ]+(?P<H>\d{1,2}):(?P<M>\d{2})(?::(?P<S>\d{2})(?:[.,](?P<f>\d+))?)?)?"
-    r"\s*(?P<z>Z|UTC|[+-]\d{2}:?\d{2}|[+-]\d{2})?",
-    re.IGNORECASE,
+    r"\s*(?P<z>Z|UTC|GMT|[+-]\d{2}:?\d{2}|[+-]\d{2})?",
+    re.IGNORECASE | re.ASCII,
 )
 _MILLISECONDS = 10**11  # seconds from here on would be the year 5138
 
 
 def instant(value: Any, zone: str = BRAZIL) -> datetime | None:
-    """A time as aware UTC, from the forms that occur: ISO 8601 with any precision, `DD/MM/YYYY HH:MM`, Unix seconds
-    or milliseconds. A time without an offset is wall time in `zone` (IANA name). None for what is no time.
+    """A time as aware UTC, from the forms that occur: ISO 8601 with any precision, `DD/MM/YYYY
+    HH:MM`, Unix seconds or milliseconds. A time without an offset is wall time in `zone` (IANA
+    name). None for what is no time.
     """
     if isinstance(value, bool) or value is None:
         return None
@@ -162,7 +187,7 @@ def instant(value: Any, zone: str = BRAZIL) -> datetime | None:
         return None
     part = match.groupdict()
     try:
-        naive = datetime(  # noqa: DTZ001 — reason: the zone is attached below
+        return datetime(
             int(part["y"] or part["y2"]),
             int(part["m"] or part["m2"]),
             int(part["d"] or part["d2"]),
@@ -170,14 +195,14 @@ def instant(value: Any, zone: str = BRAZIL) -> datetime | None:
             int(part["M"] or 0),
             int(part["S"] or 0),
             int(((part["f"] or "0") + "000000")[:6]),
-        )
-        return _with_zone(naive, part["z"], zone).astimezone(UTC)
+            _offset(part["z"]) or ZoneInfo(zone),
+        ).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
 
 
 def _is_stamp(value: str) -> bool:
-    return value.isascii() and value.isdigit() and 9 <= len(value) <= 13  # noqa: PLR2004 — reason: 1973 to milliseconds
+    return value.isascii() and value.isdigit() and 9 <= len(value) <= 13
 
 
 def _from_stamp(value: Any) -> datetime | None:
@@ -188,16 +213,14 @@ def _from_stamp(value: Any) -> datetime | None:
     return datetime.fromtimestamp(float(seconds), UTC)
 
 
-def _with_zone(naive: datetime, offset: str | None, zone: str) -> datetime:
-    if offset is None:
-        return naive.replace(tzinfo=ZoneInfo(zone))
-    if offset.upper() in {"Z", "UTC"}:
-        return naive.replace(tzinfo=UTC)
-    sign = offset[0] + offset[1:].replace(":", "").ljust(4, "0")
-    return datetime.strptime(f"{naive.isoformat()}{sign}", _ISO_FRACTION if naive.microsecond else _ISO)
-
-
-_ISO, _ISO_FRACTION = "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z"
+def _offset(written: str | None) -> tzinfo | None:
+    if written is None:
+        return None
+    if written.isalpha():
+        return UTC
+    clock = written[1:].replace(":", "").ljust(4, "0")
+    ahead = timedelta(hours=int(clock[:2]), minutes=int(clock[2:]))
+    return timezone(-ahead if written[0] == "-" else ahead)
 
 
 def day(value: Any, zone: str = BRAZIL) -> date | None:
@@ -208,7 +231,7 @@ def day(value: Any, zone: str = BRAZIL) -> date | None:
 
 def digits(value: Any) -> str | None:
     """Only the digits, or None when there are none."""
-    return re.sub(r"\D", "", text(value) or "") or None
+    return re.sub(r"[^0-9]", "", text(value) or "") or None
 
 
 def latest(*times: datetime | None) -> datetime | None:
@@ -222,7 +245,8 @@ _TRACKING_ALIASES = {"meta_fbp": "fbp", "google_gclid": "gclid", "_fbp": "fbp", 
 
 
 def tracking(*sources: Any, **known: Any) -> Tracking | None:
-    """UTM and click ids from objects, or from the query string of a URL; the first source that has a name wins.
+    """UTM and click ids from objects, or from the query string of a URL; the first source that has
+    a name wins.
 
     None when nothing is known.
     """
@@ -232,10 +256,15 @@ def tracking(*sources: Any, **known: Any) -> Tracking | None:
         if isinstance(source, Mapping):
             pairs = source.items()
         elif isinstance(source, str):
-            pairs = parse_qsl(urlsplit(source).query) if len(source) < 4096 else ()  # noqa: PLR2004 — reason: a URL
+            pairs = parse_qsl(_query_of(source)) if len(source) < 4096 else ()
         for name, value in pairs:
             key = _TRACKING_ALIASES.get(str(name).lower(), str(name).lower())
             worth = text(value)
             if key in _TRACKING and worth is not None and worth.lower() not in _ABSENT:
                 found.setdefault(key, worth)
     return Tracking(**found) if found else None
+
+
+def _query_of(url: str) -> str:
+    """The query of a URL, of which nothing else needs to be right."""
+    return url.partition("#")[0].partition("?")[2]

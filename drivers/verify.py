@@ -1,127 +1,27 @@
 """How providers prove that a delivery is theirs: the few schemes that every driver chooses from.
 
-Verification is total: any bytes and any header give an answer or one of our errors, never another exception. Every
-secret that is valid now is tried, and compared in constant time. A scheme says what it guarantees (`binds_body`,
-`window`), and the generic tests hold every driver to exactly that. `sign` is its inverse, for samples and tests.
+Verification is total: any bytes and any header give an answer or one of our errors, never another
+exception. Every secret that is valid now is tried, and compared in constant time. A scheme says
+what it guarantees (`binds_body`, `window`), and the generic tests hold every driver to exactly
+that. `sign` is its inverse, for samples and tests.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from drivers.body import parse_body
+from drivers.claim import Claim, Draft, Field, Header, Location, Parse, Query
 from schemas.errors import MalformedError, UnparsableError, VerificationError
 from schemas.request import Grant, Inbound, Verified
 
 MAX_PRESENTED = 4096  # characters of a signature header; longer is an attack
 MAX_CANDIDATES = 10  # signatures in one header
 
-Parse = Callable[[Inbound], Any]
-
-
-class Claim:
-    """A request that is not proven yet; its body is parsed at most once, and only if a scheme asks."""
-
-    __slots__ = ("_parse", "_payload", "inbound")
-
-    def __init__(self, inbound: Inbound, parse: Parse) -> None:
-        self.inbound = inbound
-        self._parse = parse
-        self._payload: Any = _UNREAD
-
-    def payload(self) -> Any:
-        """The parsed body. Raises UnparsableError."""
-        if self._payload is _UNREAD:
-            self._payload = self._parse(self.inbound)
-        return self._payload
-
-
-_UNREAD = object()
-_EPOCH = datetime.fromtimestamp(0, UTC)
-
-
-@dataclass(slots=True)
-class Draft:
-    """A delivery being written, for samples and tests: header names as the provider spells them."""
-
-    headers: dict[str, str]
-    query: dict[str, str]
-    body: bytes
-    secret: str
-    now: int
-
-    def claim(self) -> Claim:
-        """The draft as its receiver will see it."""
-        headers = {k.lower(): (v,) for k, v in self.headers.items()}
-        query = {k: (v,) for k, v in self.query.items()}
-        return Claim(Inbound("POST", headers, query, self.body, _EPOCH), parse_body)
-
-
-class Location(Protocol):
-    """Where in a request something is presented."""
-
-    def read(self, claim: Claim) -> str | None:
-        """The one value there, or None."""
-
-    def write(self, draft: Draft, value: str) -> None:
-        """Present `value` there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """A header, sent exactly once; `name` in lower case."""
-
-    name: str
-
-    def read(self, claim: Claim) -> str | None:
-        """See Location."""
-        return claim.inbound.header(self.name)
-
-    def write(self, draft: Draft, value: str) -> None:
-        """See Location."""
-        spelled = next((k for k in draft.headers if k.lower() == self.name), self.name)
-        draft.headers[spelled] = value
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A query parameter, sent exactly once."""
-
-    name: str
-
-    def read(self, claim: Claim) -> str | None:
-        """See Location."""
-        return claim.inbound.param(self.name)
-
-    def write(self, draft: Draft, value: str) -> None:
-        """See Location."""
-        draft.query[self.name] = value
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """A field of the parsed body by its path, `data.secret`. Reading it parses the body."""
-
-    path: str
-
-    def read(self, claim: Claim) -> str | None:
-        """See Location."""
-        value = claim.payload()
-        for step in self.path.split("."):
-            value = value.get(step) if isinstance(value, dict) else None
-        return value if isinstance(value, str) else None
-
-    def write(self, draft: Draft, value: str) -> None:
-        """Write over the value that stands in the body, so that every other byte stays."""
-        before = self.read(draft.claim())
-        if before:
-            draft.body = draft.body.replace(before.encode(), value.encode())
+__all__ = ["Claim", "Draft", "Field", "Header", "Location", "Parse", "Query"]
 
 
 class Scheme(Protocol):
@@ -144,7 +44,9 @@ class Scheme(Protocol):
         """Whether the secret itself is in the request, so that what is stored must be redacted."""
 
     def check(self, claim: Claim, grant: Grant) -> None:
-        """Return when proven; raise VerificationError (or UnparsableError for an unreadable body token)."""
+        """Return when proven; raise VerificationError (or UnparsableError for an unreadable body
+        token).
+        """
 
     def sign(self, draft: Draft) -> None:
         """Make the draft genuine for its secret at its time."""
@@ -153,8 +55,9 @@ class Scheme(Protocol):
 def verify(scheme: Scheme, inbound: Inbound, grant: Grant, parse: Parse) -> Verified:
     """The proven request with its body parsed: with `restore`, the only way to get one.
 
-    Raises VerificationError when not proven; UnparsableError when the body must be read to prove it and cannot be;
-    MalformedError when it is proven but cannot be read (kept in quarantine: sending it again would not help).
+    Raises VerificationError when not proven; UnparsableError when the body must be read to prove it
+    and cannot be; MalformedError when it is proven but cannot be read (kept in quarantine: sending
+    it again would not help).
     """
     claim = Claim(inbound, parse)
     scheme.check(claim, grant)
@@ -165,14 +68,23 @@ def verify(scheme: Scheme, inbound: Inbound, grant: Grant, parse: Parse) -> Veri
     return Verified(inbound, payload, grant.settings)
 
 
-def restore(inbound: Inbound, settings: Mapping[str, Any], payload: Any, enrichment: Mapping[str, Any]) -> Verified:
-    """A request that the store remembers as verified (or a page we polled ourselves), ready to normalize again."""
+def restore(
+    inbound: Inbound, settings: Mapping[str, Any], payload: Any, enrichment: Mapping[str, Any]
+) -> Verified:
+    """A request that the store remembers as verified (or a page we polled ourselves), ready to
+    normalize again.
+    """
     return Verified(inbound, payload, settings, enrichment)
 
 
 def same(presented: str, expected: str) -> bool:
     """Constant-time comparison of text, safe for any characters."""
-    return hmac.compare_digest(presented.encode(errors="replace"), expected.encode(errors="replace"))
+    return hmac.compare_digest(_bytes(presented), _bytes(expected))
+
+
+def _bytes(text: str) -> bytes:
+    """UTF-8, also of lone surrogates: no text may make a comparison fail."""
+    return text.encode("utf-8", "surrogatepass")
 
 
 def any_match(presented: Iterable[str], expected: Iterable[str]) -> bool:
@@ -191,11 +103,11 @@ def raw_body(claim: Claim) -> Iterator[bytes]:
 
 
 def _hexdigest(digest: str, secret: str, message: bytes) -> str:
-    return hmac.new(secret.encode(), message, digest).hexdigest()
+    return hmac.digest(_bytes(secret), message, digest).hex()
 
 
 def _base64digest(digest: str, secret: str, message: bytes) -> str:
-    return b64encode(hmac.digest(secret.encode(), message, digest)).decode()
+    return b64encode(hmac.digest(_bytes(secret), message, digest)).decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +133,9 @@ class Hmac:
         return encode(self.digest, secret, message)
 
     def presented(self, claim: Claim) -> str | None:
-        """The signature that came, without its prefix; None when there is none or it is not of this form."""
+        """The signature that came, without its prefix; None when there is none or it is not of this
+        form.
+        """
         value = next((v for v in (place.read(claim) for place in self.at) if v), None)
         if value is None or len(value) > MAX_PRESENTED:
             return None
@@ -248,8 +162,9 @@ class Hmac:
 class TimestampedHmac:
     """HMAC-SHA256 in hex over `timestamp.body`, with one or more `v1=` signatures.
 
-    Without `timestamp` the signature header holds both (`t=…,v1=…`, Stripe); with it the time has its own header.
-    A time in milliseconds (13 digits) is understood. `window`: seconds of tolerance, both ways.
+    Without `timestamp` the signature header holds both (`t=…,v1=…`, Stripe); with it the time has
+    its own header. A time in milliseconds (13 digits) is understood. `window`: seconds of
+    tolerance, both ways.
     """
 
     signature: Header
@@ -296,17 +211,18 @@ class TimestampedHmac:
 
 
 def _seconds(stamp: str) -> int:
-    if not (stamp.isascii() and stamp.isdigit() and len(stamp) <= 13):  # noqa: PLR2004 — reason: 13 digits are milliseconds
+    if not (stamp.isascii() and stamp.isdigit() and len(stamp) <= 13):
         raise VerificationError("the signature's time is not a number of seconds")
-    return int(stamp) // 1000 if len(stamp) == 13 else int(stamp)  # noqa: PLR2004 — reason: as above
+    return int(stamp) // 1000 if len(stamp) == 13 else int(stamp)
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
     """A static secret inside the request, at the first of `at` that holds one.
 
-    It proves who knows the secret, not what was sent. `required=False` is for providers that send nothing of the
-    kind by themselves: without a configured secret the installation's URL alone protects.
+    It proves who knows the secret, not what was sent. `required=False` is for providers that send
+    nothing of the kind by themselves: without a configured secret the installation's URL alone
+    protects.
     """
 
     at: tuple[Location, ...]
@@ -356,7 +272,9 @@ class Basic:
         kind, _, presented = (claim.inbound.header("authorization") or "").partition(" ")
         if kind.lower() != "basic" or len(presented) > MAX_PRESENTED:
             raise VerificationError("Basic authentication is missing")
-        if not any_match([presented.strip()], (b64encode(s.encode()).decode() for s in grant.secrets if s)):
+        if not any_match(
+            [presented.strip()], (b64encode(_bytes(s)).decode() for s in grant.secrets if s)
+        ):
             raise VerificationError("user or password do not match")
 
     def sign(self, draft: Draft) -> None:
@@ -366,8 +284,9 @@ class Basic:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Several schemes; the first whose evidence is present decides alone: there is no falling back from a wrong
-    signature to a weaker proof. `options` pairs a test for that evidence with its scheme; `otherwise` takes the rest.
+    """Several schemes; the first whose evidence is present decides alone: there is no falling back
+    from a wrong signature to a weaker proof. `options` pairs a test for that evidence with its
+    scheme; `otherwise` takes the rest.
     """
 
     options: tuple[tuple[Callable[[Claim, Grant], bool], Scheme], ...]
@@ -448,4 +367,3 @@ class Refuse:
 def has_header(*names: str) -> Callable[[Claim, Grant], bool]:
     """Evidence for `Choice`: one of these headers (lower case) was sent, however often."""
     return lambda claim, _grant: any(name in claim.inbound.headers for name in names)
-

@@ -1,13 +1,13 @@
 """JSON in and out, exact: integers of any length, Decimals, lone surrogates.
 
-Reading refuses what would be changed in silence (duplicate keys, NaN, bottomless nesting). Writing goes through
-orjson, and through the slower standard library only for the values orjson cannot write.
+Reading refuses what would be changed in silence (duplicate keys, NaN, bottomless nesting). Writing
+goes through orjson, and through the slower standard library only for the values orjson cannot
+write.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -19,6 +19,7 @@ from schemas.errors import UnparsableError
 
 MAX_DEPTH = 96  # deeper than any provider nests; well below Python's recursion limit
 MAX_DIGITS = 1024  # a longer number is an attack on int(), not an amount
+MAX_EXPONENT = 400  # beyond what a double holds; 1e999999999 is an attack on int(), too
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -38,23 +39,26 @@ def _integer(text: str) -> int:
     return int(text)
 
 
-def _depth_guard(body: bytes) -> None:
-    """Refuse nesting beyond MAX_DEPTH before anything recurses into it."""
-    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
-        return
-    skeleton = _STRING.sub(b"", body).translate(None, _NO_BRACKET)
+def _fraction(text: str) -> Decimal:
+    found = Decimal(text)
+    if len(text) > MAX_DIGITS or abs(found.adjusted()) > MAX_EXPONENT:
+        raise UnparsableError("the JSON has a number of absurd size")
+    return found
+
+
+def _refuse_depth(value: Any) -> None:
+    """Refuse nesting beyond MAX_DEPTH: what reads the value later may recurse into it."""
+    level = [value]
     for _ in range(MAX_DEPTH):
-        inner = skeleton.replace(b"[]", b"").replace(b"{}", b"")
-        if not inner or len(inner) == len(skeleton):
-            return  # all paired, or unbalanced: the parser says what is wrong
-        skeleton = inner
+        children = (v.values() if isinstance(v, dict) else v for v in level)
+        level = [c for inner in children for c in inner if isinstance(c, dict | list)]
+        if not level:
+            return
     raise UnparsableError("the JSON is nested too deeply")
 
 
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
-_NO_BRACKET = bytes(b for b in range(256) if b not in b"[]{}")
 _DECODER = json.JSONDecoder(
-    parse_float=Decimal, parse_int=_integer, parse_constant=_constant, object_pairs_hook=_object
+    parse_float=_fraction, parse_int=_integer, parse_constant=_constant, object_pairs_hook=_object
 )
 
 
@@ -64,11 +68,12 @@ def loads(body: bytes) -> Any:
     Raises UnparsableError for anything that is not exactly JSON, or would not survive the reading.
     """
     try:
-        text = body.decode("utf-8-sig")
-        _depth_guard(body)
-        return _DECODER.decode(text)
+        value = _DECODER.decode(body.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise UnparsableError(f"the body is not JSON: {str(error)[:120]}") from None
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+        _refuse_depth(value)
+    return value
 
 
 def _plain(value: Any) -> Any:
@@ -84,7 +89,9 @@ def _decimal(value: Decimal) -> str:
 
 
 def dumps(value: Any) -> bytes:
-    """`value` as compact UTF-8 JSON: dataclasses by their fields, datetimes as RFC 3339 with Z, Decimals digit for digit."""
+    """`value` as compact UTF-8 JSON: dataclasses by their fields, datetimes as RFC 3339 with Z,
+    Decimals digit for digit.
+    """
     try:
         return orjson.dumps(value, default=_plain, option=_OPTIONS)
     except TypeError:

@@ -1,6 +1,7 @@
 """A delivery on its way out: what a sink is given, and what it answers.
 
-Sinks return outcomes, they do not raise them: only the sink knows what 410, 429 or "no such stream" means.
+Sinks return outcomes, they do not raise them: only the sink knows what 410, 429 or "no such stream"
+means.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from schemas.events import StoredEvent
 
 @dataclass(slots=True, kw_only=True)
 class AttemptRecord:
-    """One try, for whoever asks later. `headers` are redacted; `response_body` at most 4 KiB. `at`: microseconds."""
+    """One try, for whoever asks later. `headers` are redacted; `response_body` at most 4 KiB. `at`:
+    microseconds.
+    """
 
     number: int
     at: int
@@ -38,8 +41,10 @@ class Exchange:
 
 @dataclass(slots=True, kw_only=True)
 class Message:
-    """One event for one sink, now. `attempt` counts from 1. `dedupe_id` is the event's id, but for manual replays,
-    which a broker would otherwise swallow. `gap`: an earlier event of this key was given up (ordered sinks)."""
+    """One event for one sink, now. `attempt` counts from 1. `dedupe_id` is the event's id, but for
+    manual replays, which a broker would otherwise swallow. `gap`: an earlier event of this key was
+    given up (ordered sinks).
+    """
 
     delivery_id: str
     event: StoredEvent
@@ -58,8 +63,9 @@ class Delivered:
 
 @dataclass(slots=True, frozen=True, kw_only=True)
 class Retry:
-    """Not now. `after`: seconds the other side asked for, which hold the whole sink. `counts=False`: our own trouble
-    (no socket, dead resolver), which uses up no try."""
+    """Not now. `after`: seconds the other side asked for, which hold the whole sink.
+    `counts=False`: our own trouble (no socket, dead resolver), which uses up no try.
+    """
 
     reason: str
     after: float | None = None
@@ -69,7 +75,9 @@ class Retry:
 
 @dataclass(slots=True, frozen=True, kw_only=True)
 class Rejected:
-    """Never: trying again cannot help. `disable`: the other side wants nothing any more (410), the sink is switched off."""
+    """Never: trying again cannot help. `disable`: the other side wants nothing any more (410), the
+    sink is switched off.
+    """
 
     reason: str
     disable: bool = False

@@ -1,14 +1,14 @@
 """The error tree. It sits at the bottom so that every layer can raise from it without a loop.
 
 ComportaError
-├── VerificationError      a delivery is not proven to come from its provider      -> 401
-├── UnparsableError        not parseable as its content type says                  -> 400 or quarantine
-├── MalformedError         verified, but a driver cannot make sense of it          -> quarantine
-└── RequestError           an answer to an API client, with its status
+├── VerificationError   a delivery is not proven to come from its provider   -> 401
+├── UnparsableError     it is not what its content type says                 -> 400 or quarantine
+├── MalformedError      verified, but a driver cannot make sense of it       -> quarantine
+└── RequestError        an answer to an API client, with its status
     ├── BadRequest 400 · Unauthorized 401 · Forbidden 403 · NotFound 404 · Conflict 409
     ├── TooLarge 413 · UnsupportedMediaType 415 · Invalid 422 · TooManyRequests 429
     └── Unavailable 503
-StoreUnavailable           the store cannot commit now                             -> 503
+StoreUnavailableError   the store cannot commit now                          -> 503
 
 A class docstring is its default message.
 """

@@ -1,7 +1,8 @@
 """The catalogue of event names, and an event on its way from a driver to the store.
 
-Commerce names are dotted lower case (`order.paid`); their key form for filters is upper snake (`ORDER_PAID`).
-Messaging names are Evolution API's: some are irregular (`group-participants.update`), so the table holds each.
+Commerce names are dotted lower case (`order.paid`); their key form for filters is upper snake
+(`ORDER_PAID`). Messaging names are Evolution API's: some are irregular
+(`group-participants.update`), so the table holds each.
 """
 
 from __future__ import annotations
@@ -140,7 +141,9 @@ WIRE_NAMES: tuple[str, ...] = COMMERCE_NAMES + tuple(MESSAGING.values())
 
 
 def to_key(name: str) -> str:
-    """The key form of any spelling: `order.paid`, `Order-Paid` and `ORDER_PAID` are all `ORDER_PAID`."""
+    """The key form of any spelling: `order.paid`, `Order-Paid` and `ORDER_PAID` are all
+    `ORDER_PAID`.
+    """
     return name.strip().upper().replace(".", "_").replace("-", "_")
 
 
@@ -158,7 +161,7 @@ def key_of(name: str) -> str:
 
 
 def family_of(name: str) -> str:
-    """The part before the first dot: `order`, `messages`, …"""
+    """The part before the first dot, such as `order` or `messages`."""
     return name.partition(".")[0]
 
 
@@ -185,13 +188,14 @@ def expand(spelling: str) -> tuple[str, ...]:
 class Event:
     """One canonical fact, as a driver's pure `normalize` returns it.
 
-    `name`: a name of this catalogue. `key`: the ordering key (order id, else checkout, subscription, return or
-    shipment id). `dedupe_key`: names the fact itself, so that the same fact told twice is one event; unique per
-    installation together with `name`. `occurred_at`: the provider's time of the fact (aware, UTC) or None for
-    receipt. `data`: `schemas.order.CommerceData` for commerce, the provider's own object otherwise.
-    `defer_seconds`: emit only after that much silence (0: at once) about `defer_as`, which a newer snapshot replaces
-    and `Driver.settles` ends. `drift`: signs that the provider changed its payload,
-    as `what:word` (`unknown_event:order.frozen`, `unknown_status:weird`, `missing:buyer.email`).
+    `name`: a name of this catalogue. `key`: the ordering key (order id, else checkout,
+    subscription, return or shipment id). `dedupe_key`: names the fact itself, so that the same fact
+    told twice is one event; unique per installation together with `name`. `occurred_at`: the
+    provider's time of the fact (aware, UTC) or None for receipt. `data`:
+    `schemas.order.CommerceData` for commerce, the provider's own object otherwise. `defer_seconds`:
+    emit only after that much silence (0: at once) about `defer_as`, which a newer snapshot replaces
+    and `Driver.settles` ends. `drift`: signs that the provider changed its payload, as `what:word`
+    (`unknown_event:order.frozen`, `unknown_status:weird`, `missing:buyer.email`).
     """
 
     name: str
@@ -209,7 +213,9 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredEvent:
-    """An event as the store keeps it and sinks send it; immutable. `data` is canonical JSON. Times: aware, UTC."""
+    """An event as the store keeps it and sinks send it; immutable. `data` is canonical JSON. Times:
+    aware, UTC.
+    """
 
     id: str
     seq: int

@@ -1,8 +1,9 @@
 """The canonical `data` of commerce events: one shape for every provider.
 
-Money is integer minor units of `currency`; times are aware datetimes in UTC; ids are strings; what the provider did
-not tell is None (values and objects) or [] (lists). Plain slotted dataclasses, because every delivery builds a dozen
-of them; pydantic reads the same classes to make `/schemas/{event}.json` and to validate in the tests.
+Money is integer minor units of `currency`; times are aware datetimes in UTC; ids are strings; what
+the provider did not tell is None (values and objects) or [] (lists). Plain slotted dataclasses,
+because every delivery builds a dozen of them; pydantic reads the same classes to make
+`/schemas/{event}.json` and to validate in the tests.
 """
 
 from __future__ import annotations
@@ -116,7 +117,9 @@ class Document:
 
 @dataclass(slots=True, kw_only=True)
 class Customer:
-    """The buyer. `email` trimmed, lower case; `phone` E.164 or None, and then `phone_raw` has what was sent."""
+    """The buyer. `email` trimmed, lower case; `phone` E.164 or None, and then `phone_raw` has what
+    was sent.
+    """
 
     id: str | None = None
     name: str | None = None
@@ -131,7 +134,7 @@ class Customer:
 
 @dataclass(slots=True, kw_only=True)
 class Address:
-    """`country` ISO alpha-2; in Brazil `state` is the UF and `postal_code` the CEP's eight digits."""
+    """`country`: ISO alpha-2; in Brazil `state` is the UF, `postal_code` the CEP's eight digits."""
 
     name: str | None = None
     street: str | None = None
@@ -325,7 +328,7 @@ CommerceData = TypedDict(
 )
 
 
-def commerce(  # noqa: PLR0913 — reason: one keyword per part of the canonical event, all optional
+def commerce(
     *,
     order: Order | None = None,
     checkout: Checkout | None = None,

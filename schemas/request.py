@@ -1,7 +1,7 @@
 """A provider's request, before and after it is proven genuine.
 
-`Inbound` is anybody's; `Verified` can only be made by `drivers.verify`, and `normalize` takes only that:
-to forget the verification is a type error.
+`Inbound` is anybody's; `Verified` can only be made by `drivers.verify`, and `normalize` takes only
+that: to forget the verification is a type error.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from datetime import datetime
 from typing import Any
 
 
-
 @dataclass(frozen=True, slots=True)
 class Inbound:
     """One HTTP request as it came (or one polled page).
 
-    `headers` and `query`: names (headers lower case) to every value, in order. `body`: the bytes after
-    Content-Encoding was undone, exactly as the provider signed them. `received_at`: aware, UTC.
+    `headers` and `query`: names (headers lower case) to every value, in order. `body`: the bytes
+    after Content-Encoding was undone, exactly as the provider signed them. `received_at`: aware,
+    UTC.
     """
 
     method: str
@@ -47,8 +47,9 @@ class Inbound:
 class Grant:
     """What an installation knows that a delivery is judged by.
 
-    `secrets`: every secret valid now, newest first (rotation keeps two). `settings`: the installation's.
-    `keys`: key sets fetched for the driver, by URL (JWKS documents). `credentials`: the rest, in the provider's own words.
+    `secrets`: every secret valid now, newest first (rotation keeps two). `settings`: the
+    installation's. `keys`: key sets fetched for the driver, by URL (JWKS documents). `credentials`:
+    the rest, in the provider's own words.
     """
 
     secrets: tuple[str, ...] = ()
@@ -61,8 +62,9 @@ class Grant:
 class Verified:
     """A request that a scheme of `drivers.verify` proved genuine, with its body parsed.
 
-    `payload` is what the JSON or form body holds (numbers exact: int and Decimal). `enrichment` holds the
-    answers of the provider's API by the name the driver gave each request; empty before enrichment.
+    `payload` is what the JSON or form body holds (numbers exact: int and Decimal). `enrichment`
+    holds the answers of the provider's API by the name the driver gave each request; empty before
+    enrichment.
     """
 
     inbound: Inbound

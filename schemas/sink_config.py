@@ -1,6 +1,7 @@
 """What a sink is configured with, as it is stored: one model per kind, one base.
 
-The set endpoints take many spellings (`gateway.api.sink_body` reads them); this is the one form behind them.
+The set endpoints take many spellings (`gateway.api.sink_body` reads them); this is the one form
+behind them.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ Naming = Literal["canonical", "evolution"]
 
 
 class SinkBase(BaseModel):
-    """What every kind has. `events`: upper snake keys; empty means all. `retry`: seconds between tries, None: default.
+    """What every kind has. `events`: upper snake keys; empty means all. `retry`: seconds between
+    tries, None: default.
 
-    `filter`: a JMESPath expression over the envelope; truthy delivers. `disabled_reason`: why we switched it off.
+    `filter`: a JMESPath expression over the envelope; truthy delivers. `disabled_reason`: why we
+    switched it off.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -42,7 +45,9 @@ class SinkBase(BaseModel):
 
 
 class WebhookConfig(SinkBase):
-    """POST to a URL. `secrets`: signing secrets (`whsec_…`), newest first, with the time each ends (microseconds)."""
+    """POST to a URL. `secrets`: signing secrets (`whsec_…`), newest first, with the time each ends
+    (microseconds).
+    """
 
     kind: Literal["webhook"] = "webhook"
     url: str = ""
@@ -64,7 +69,9 @@ class WebsocketConfig(SinkBase):
 
 
 class RabbitmqConfig(SinkBase):
-    """Published to a topic exchange with durable quorum queues. `uri` empty: the server-wide broker."""
+    """Published to a topic exchange with durable quorum queues. `uri` empty: the server-wide
+    broker.
+    """
 
     kind: Literal["rabbitmq"] = "rabbitmq"
     uri: str = ""

@@ -1,0 +1,99 @@
+"""Taking secrets out of what is stored: our own, and those that providers send along."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+from schemas import codec
+from schemas.request import Inbound
+
+REDACTED = "[redacted]"
+_BLANK = REDACTED.encode()
+_PRIVATE_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie"})
+# A shorter secret is only looked for as a whole value: inside other text it would be chance.
+_LONG = 8
+
+
+def redact(
+    inbound: Inbound, payload: Any, secrets: Iterable[str], fields: Iterable[str]
+) -> tuple[bytes, dict[str, tuple[str, ...]]]:
+    """The body and headers of a request without `secrets`, and without the values of `fields`.
+
+    The parsed payload (None when there is none) loses the same values in place, so that
+    `normalize` never sees one.
+    """
+    names, known = frozenset(fields), {s for s in secrets if s}
+    known.update(_blank(payload, names, frozenset(known)))
+    headers = {
+        name: tuple(REDACTED if name in _PRIVATE_HEADERS else _without(v, known) for v in values)
+        for name, values in inbound.headers.items()
+    }
+    body = _without_fields(inbound.body, names) if names else inbound.body
+    for secret in known:
+        body = _without_bytes(body, secret)
+    return body, headers
+
+
+def _blank(payload: Any, names: frozenset[str], secrets: frozenset[str]) -> list[str]:
+    """Blank fields of these names and texts that are a secret; gives the longer ones among them."""
+    pending: list[Any] = [[payload]]
+    found = []
+    while pending:
+        here = pending.pop()
+        for key, inner in list(here.items() if isinstance(here, dict) else enumerate(here)):
+            if (key in names and inner) or (isinstance(inner, str) and inner in secrets):
+                here[key] = REDACTED
+                if isinstance(inner, str) and len(inner) >= _LONG:
+                    found.append(inner)
+            elif isinstance(inner, dict | list):
+                pending.append(inner)
+    return found
+
+
+def _without(value: str, secrets: Iterable[str]) -> str:
+    for secret in secrets:
+        if value == secret:
+            return REDACTED
+        if len(secret) >= _LONG:
+            value = value.replace(secret, REDACTED)
+    return value
+
+
+def _without_fields(body: bytes, names: frozenset[str]) -> bytes:
+    """Blank by name: this also finds what is short, a number, or inside a body nobody can parse."""
+    in_json, in_form = _field_patterns(names)
+    if body.lstrip()[:1] in (b"{", b"["):
+        return in_json.sub(rb'\1"%b"' % _BLANK, body)
+    return in_form.sub(rb"\1%b" % _BLANK, body)
+
+
+@lru_cache(maxsize=64)
+def _field_patterns(names: frozenset[str]) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+    either = b"|".join(re.escape(name.encode()) for name in sorted(names))
+    value = rb'(?:"(?:[^"\\]|\\.)*+"|-?[0-9][0-9.eE+-]*)'
+    in_json = rb'("(?:%b)"\s*:\s*)%b' % (either, value)
+    in_form = rb"((?:\A|&)(?:[^=&]*(?:\[|%%5[Bb]))?(?:%b)(?:\]|%%5[Dd])?=)[^&]+" % either
+    return re.compile(in_json, re.DOTALL), re.compile(in_form)
+
+
+def _without_bytes(body: bytes, secret: str) -> bytes:
+    for spelled in _spellings(secret):
+        if len(secret) >= _LONG:
+            body = body.replace(spelled, _BLANK)
+        else:
+            body = re.sub(rb'(?<=["=])%b(?=["&]|\Z)' % re.escape(spelled), _BLANK, body)
+    return body
+
+
+def _spellings(secret: str) -> Iterator[bytes]:
+    """A secret as it may stand in a JSON or form body; the longest first."""
+    in_json = {codec.dumps(secret)[1:-1], json.dumps(secret).encode()[1:-1]}
+    in_json |= {text.replace(b"/", b"\\/") for text in in_json}
+    in_form = {quote_plus(secret, errors="replace"), quote(secret, errors="replace")}
+    in_form.add(quote(secret, safe="", errors="replace"))
+    yield from sorted(in_json | {text.encode() for text in in_form}, key=len, reverse=True)
