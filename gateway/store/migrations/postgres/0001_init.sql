@@ -1,4 +1,5 @@
 -- Times are microseconds since 1970 UTC. Ids are lower-case ULIDs, so text order is time order.
+-- Tables and columns are the same on both engines, so that reading needs one SQL; keys, indexes and triggers are not.
 -- The store's own clock, or the one a test gives.
 CREATE FUNCTION comporta_now(given BIGINT DEFAULT NULL) RETURNS BIGINT LANGUAGE sql VOLATILE AS
 $$ SELECT COALESCE(given, (extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT) $$;
@@ -32,6 +33,7 @@ CREATE TABLE inbounds (
     delivery_key TEXT NOT NULL,
     events TEXT NOT NULL -- JSON list of [event id, name, seq]
 );
+CREATE INDEX inbounds_tenant ON inbounds (tenant, id);
 CREATE INDEX inbounds_unsettled ON inbounds (outcome, id) WHERE outcome IN ('quarantined', 'enriching');
 
 CREATE SEQUENCE event_seq;
@@ -56,27 +58,26 @@ CREATE TABLE events (
     superseded BIGINT NOT NULL,
     data BYTEA NOT NULL
 );
-CREATE INDEX events_key ON events (tenant, key, seq);
+-- With what supersession asks for, so that it reads no rows.
+CREATE INDEX events_key ON events (tenant, key, seq) INCLUDE (weight, occurred_at);
 CREATE INDEX events_instance ON events (tenant, instance, seq);
 
 -- Digests of delivery keys (kind 0) and facts (kind 1): they outlive the payloads.
 CREATE TABLE seen (
     digest BYTEA PRIMARY KEY,
-    ref TEXT NOT NULL -- inbound id, or event id and seq
+    ref TEXT NOT NULL -- inbound id, or event id:seq
 );
 
 CREATE TABLE deliveries (
     id TEXT PRIMARY KEY,
-    event_id TEXT NOT NULL,
-    seq BIGINT NOT NULL,
+    seq BIGINT NOT NULL, -- the event
     sink_id TEXT NOT NULL,
     tenant TEXT NOT NULL,
     instance TEXT NOT NULL,
-    okey TEXT, -- installation and key, for sinks that want order
+    okey TEXT, -- installation/key, for sinks that want order
     state TEXT NOT NULL,
     attempts BIGINT NOT NULL DEFAULT 0,
     replay BIGINT NOT NULL DEFAULT 0,
-    gap BIGINT NOT NULL DEFAULT 0,
     next_at BIGINT NOT NULL,
     owner TEXT,
     token BIGINT NOT NULL DEFAULT 0,
@@ -85,10 +86,11 @@ CREATE TABLE deliveries (
     status BIGINT, -- of the last response
     reason TEXT
 );
-CREATE INDEX deliveries_event ON deliveries (event_id);
+CREATE INDEX deliveries_event ON deliveries (seq);
 CREATE INDEX deliveries_due ON deliveries (sink_id, next_at, seq) WHERE state = 'pending';
 CREATE INDEX deliveries_owner ON deliveries (owner) WHERE state = 'leased';
 CREATE INDEX deliveries_order ON deliveries (sink_id, okey, seq) WHERE okey IS NOT NULL AND state IN ('pending', 'leased');
+CREATE INDEX deliveries_gap ON deliveries (sink_id, okey, seq) WHERE okey IS NOT NULL AND state = 'dead';
 CREATE INDEX deliveries_dead ON deliveries (sink_id, id) WHERE state = 'dead';
 
 CREATE TABLE attempts (

@@ -1,4 +1,5 @@
 -- Times are microseconds since 1970 UTC. Ids are lower-case ULIDs, so text order is time order.
+-- Tables and columns are the same on both engines, so that reading needs one SQL; keys, indexes and triggers are not.
 CREATE TABLE records (
     kind TEXT NOT NULL,
     id TEXT NOT NULL,
@@ -9,7 +10,7 @@ CREATE TABLE records (
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
     PRIMARY KEY (kind, id)
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX records_name ON records (kind, tenant, name);
 
 CREATE TABLE inbounds (
@@ -27,11 +28,12 @@ CREATE TABLE inbounds (
     reason TEXT,
     delivery_key TEXT NOT NULL,
     events TEXT NOT NULL -- JSON list of [event id, name, seq]
-);
+) STRICT;
+CREATE INDEX inbounds_tenant ON inbounds (tenant, id);
 CREATE INDEX inbounds_unsettled ON inbounds (outcome, id) WHERE outcome IN ('quarantined', 'enriching');
 
 CREATE TABLE events (
-    seq INTEGER PRIMARY KEY,
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, -- so that a purged seq never comes back
     id TEXT NOT NULL UNIQUE,
     tenant TEXT NOT NULL,
     instance TEXT NOT NULL,
@@ -50,28 +52,27 @@ CREATE TABLE events (
     test INTEGER NOT NULL,
     superseded INTEGER NOT NULL,
     data BLOB NOT NULL
-);
-CREATE INDEX events_key ON events (tenant, key, seq);
+) STRICT;
+-- With what supersession asks for, so that it reads no rows.
+CREATE INDEX events_key ON events (tenant, key, seq, weight, occurred_at);
 CREATE INDEX events_instance ON events (tenant, instance, seq);
 
 -- Digests of delivery keys (kind 0) and facts (kind 1): they outlive the payloads.
 CREATE TABLE seen (
     digest BLOB PRIMARY KEY,
-    ref TEXT NOT NULL -- inbound id, or event id and seq
-) WITHOUT ROWID;
+    ref TEXT NOT NULL -- inbound id, or event id:seq
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE deliveries (
     id TEXT PRIMARY KEY,
-    event_id TEXT NOT NULL,
-    seq INTEGER NOT NULL,
+    seq INTEGER NOT NULL, -- the event
     sink_id TEXT NOT NULL,
     tenant TEXT NOT NULL,
     instance TEXT NOT NULL,
-    okey TEXT, -- installation and key, for sinks that want order
+    okey TEXT, -- installation/key, for sinks that want order
     state TEXT NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0,
     replay INTEGER NOT NULL DEFAULT 0,
-    gap INTEGER NOT NULL DEFAULT 0,
     next_at INTEGER NOT NULL,
     owner TEXT,
     token INTEGER NOT NULL DEFAULT 0,
@@ -79,12 +80,25 @@ CREATE TABLE deliveries (
     updated_at INTEGER NOT NULL,
     status INTEGER, -- of the last response
     reason TEXT
-) WITHOUT ROWID;
-CREATE INDEX deliveries_event ON deliveries (event_id);
+) STRICT, WITHOUT ROWID;
+CREATE INDEX deliveries_event ON deliveries (seq);
 CREATE INDEX deliveries_due ON deliveries (sink_id, next_at, seq) WHERE state = 'pending';
 CREATE INDEX deliveries_owner ON deliveries (owner) WHERE state = 'leased';
 CREATE INDEX deliveries_order ON deliveries (sink_id, okey, seq) WHERE okey IS NOT NULL AND state IN ('pending', 'leased');
+CREATE INDEX deliveries_gap ON deliveries (sink_id, okey, seq) WHERE okey IS NOT NULL AND state = 'dead';
 CREATE INDEX deliveries_dead ON deliveries (sink_id, id) WHERE state = 'dead';
+-- Of the ordered deliveries of one sink and key only the first unfinished one may be due. A claim that meets another
+-- one parks it at the end of time, so that it costs nothing until whatever was in front of it lets go.
+CREATE TRIGGER deliveries_advance AFTER UPDATE OF state ON deliveries
+WHEN new.okey IS NOT NULL AND old.state IN ('pending', 'leased') AND new.state <> 'leased'
+BEGIN
+    UPDATE deliveries SET next_at = new.updated_at
+    WHERE next_at = 9223372036854775807 AND id = (
+        SELECT id FROM deliveries
+        WHERE sink_id = new.sink_id AND okey = new.okey AND state IN ('pending', 'leased')
+        ORDER BY seq, id LIMIT 1
+    );
+END;
 
 CREATE TABLE attempts (
     delivery_id TEXT NOT NULL,
@@ -97,13 +111,13 @@ CREATE TABLE attempts (
     exchange BLOB NOT NULL, -- JSON: request_headers, response_headers
     body BLOB NOT NULL, -- first 4 KiB of the response
     PRIMARY KEY (delivery_id, number, at)
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE nodes (
     id TEXT PRIMARY KEY,
     seen_at INTEGER NOT NULL,
     lease_seconds REAL NOT NULL
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE jobs (
     id TEXT PRIMARY KEY,
@@ -114,6 +128,6 @@ CREATE TABLE jobs (
     token INTEGER NOT NULL DEFAULT 0,
     attempts INTEGER NOT NULL DEFAULT 0,
     doc BLOB NOT NULL
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX jobs_due ON jobs (kind, due_at) WHERE owner IS NULL;
 CREATE INDEX jobs_owner ON jobs (owner) WHERE owner IS NOT NULL;
