@@ -78,9 +78,12 @@ def is_json(body: bytes) -> bool:
 
 def retold(sample: Sample) -> Inbound:
     """The same JSON with other spacing and order of keys, signed anew."""
-    scheme = pick(sample.driver, sample.inbound, sample.grant)
     value = json.loads(sample.body)
-    body = json.dumps(value, indent=3, sort_keys=True).encode()
+    return redressed(sample, json.dumps(value, indent=3, sort_keys=True).encode())
+
+
+def redressed(sample: Sample, body: bytes) -> Inbound:
+    """The sample with another body, signed anew where its secret can sign."""
     draft = Draft(
         headers={k: v[0] for k, v in sample.inbound.headers.items()},
         query={k: v[0] for k, v in sample.inbound.query.items()},
@@ -88,7 +91,8 @@ def retold(sample: Sample) -> Inbound:
         secret=sample.secret or "",
         now=int(sample.now.timestamp()),
     )
-    if sample.secret:
+    scheme = pick(sample.driver, sample.inbound, sample.grant)
+    if sample.secret and not scheme.reveals_secret:
         scheme.sign(draft)
     headers = {k: (v,) for k, v in draft.headers.items()}
     query = {k: (v,) for k, v in draft.query.items()}
