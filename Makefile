@@ -92,6 +92,10 @@ bench-quick: setup ## The same in about a minute
 golden: setup ## Rewrite the events expected of every driver's samples; read the diff
 	$(BIN)/python -m tests.drivers.golden $(ARGS)
 
+.PHONY: schemas
+schemas: setup ## Rewrite the JSON Schemas of our events from their types
+	$(BIN)/python -m tests.schemas.publish
+
 $(BIN)/uv: | $(BIN)/python
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r constraints.txt
 
