@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
-from drivers.base import Credential, Driver, capped, fact, raw_event
+from drivers.base import Credential, Driver, fact, leftovers, raw_event
 from drivers.describe import Api, Fetch, bearer, granted
 from drivers.hotmart_data import Told, buyer, order_data, plan_item, subscriber, subscription
 from drivers.hotmart_v1 import retell
@@ -144,7 +144,7 @@ def _subscription_change(told: Told, name: str) -> Event:
             items=[plan_item(data, plan)],
             customer=subscriber(data),
             subscription=plan,
-            extra=capped({k: data[k] for k in ("plans", "plan") if data.get(k)}),
+            extra=leftovers({k: data.get(k) for k in ("plans", "plan")}),
         ),
     )
 
@@ -154,7 +154,6 @@ def _cart(told: Told) -> Event:
     contact = text(who.get("email")) or need(data, "buyer", "phone")
     offer, ident = text(dig(data, "offer", "code")), text(dig(data, "product", "id"))
     name = text(dig(data, "product", "name"))
-    kept = {k: data[k] for k in ("affiliate", "checkout_country") if data.get(k) is not None}
     return Event(
         name="checkout.abandoned",
         key=fact(contact, ident, offer),
@@ -167,7 +166,7 @@ def _cart(told: Told) -> Event:
             items=[Item(id=ident, product_id=ident, variant_id=offer, name=name)],
             customer=buyer(who, data),
             tracking=tracking(ip=data.get("buyer_ip")),
-            extra=capped(kept),
+            extra=leftovers({k: data.get(k) for k in ("affiliate", "checkout_country")}),
         ),
     )
 

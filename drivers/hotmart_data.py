@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from drivers.base import capped
+from drivers.base import leftovers
 from drivers.paying import bank_slip, method_of, pix
 from drivers.people import address, customer, dialled, phone
 from drivers.read import (
@@ -215,8 +215,7 @@ def _leftovers(data: dict[str, Any], purchase: dict[str, Any]) -> dict[str, Any]
     kept["warranty_date"] = dig(data, "product", "warranty_date")
     kept["bundle"] = dig(data, "product", "content", "products")
     kept["producer_document"] = dig(data, "producer", "document")
-    result: dict[str, Any] = capped({k: x for k, x in kept.items() if x not in (None, "", [], {})})
-    return result
+    return leftovers(kept)
 
 
 def subscription(data: dict[str, Any]) -> Subscription | None:

@@ -115,6 +115,7 @@ class Hmac:
     """HMAC over the body (or over the first of `messages` that fits), presented at one of `at`.
 
     `prefix` stands before the digest (`sha256=`). `encoding` is `hex` or `base64`.
+    `binds_body=False` where `messages` leave out a part of the body.
     """
 
     at: tuple[Location, ...]
@@ -123,7 +124,7 @@ class Hmac:
     prefix: str = ""
     prefix_required: bool = True
     messages: Callable[[Claim], Iterable[bytes]] = raw_body
-    binds_body: bool = field(default=True, init=False)
+    binds_body: bool = True
     window: int | None = field(default=None, init=False)
     needs_secret: bool = field(default=True, init=False)
     reveals_secret: bool = field(default=False, init=False)

@@ -28,7 +28,7 @@ PATHS: dict[str, tuple[str, ...]] = {
     "refund_cents": ("data.order.refunded",),
     "paid_at": ("data.order.paid_at",),
     "paid_at_utc": ("data.order.paid_at",),
-    "created_at": ("data.order.created_at",),
+    "created_at": ("data.order.created_at", "data.checkout.abandoned_at"),
     "canceled_at": ("data.subscription.canceled_at", "data.order.canceled_at"),
     "refunded_at": ("data.order.refunded_at",),
     "shipped_at": ("data.order.shipped_at",),
