@@ -1,13 +1,14 @@
-"""The sink seam: open, send, health, close — and the envelope every receiver gets.
+"""The sink seam: open, send, health, close — and what the gateway lends to every sink.
 
-A sink remembers its configuration, connects when first needed, and turns whatever happens into outcomes. It never
-raises from `send`, never logs secrets, and its client library is imported only by its own module.
+A sink remembers its configuration, connects when first needed, and turns whatever happens into
+outcomes. It never raises from `send`, never logs secrets, and its client library is imported only
+by its own module.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from schemas.delivery import Health, Message, Outcome
@@ -24,7 +25,9 @@ class HttpAnswer:
 
 
 class HttpError(Exception):
-    """No response came. `kind`: blocked, dns, connect, tls, timeout, protocol. `ours`: our own trouble, not theirs."""
+    """No response came. `kind`: blocked, dns, connect, tls, timeout, protocol. `ours`: our own
+    trouble, not theirs.
+    """
 
     def __init__(self, kind: str, message: str, *, ours: bool = False) -> None:
         super().__init__(message)
@@ -32,7 +35,9 @@ class HttpError(Exception):
 
 
 class Http(Protocol):
-    """The one guarded way out (`gateway.egress`): addresses checked where the socket is made, no redirects."""
+    """The one guarded way out (`gateway.egress`): addresses checked where the socket is made, no
+    redirects.
+    """
 
     async def request(
         self,
@@ -41,34 +46,41 @@ class Http(Protocol):
         *,
         headers: Mapping[str, str],
         body: bytes | None = None,
-        timeout: float = 20.0,
+        timeout: float = 20.0,  # noqa: ASYNC109 - the deadline is part of the promise
         limit: int = 4096,
     ) -> HttpAnswer:
-        """One request, wholly inside `timeout` seconds, reading at most `limit` bytes of the answer. Raises HttpError."""
+        """One request, wholly inside `timeout` seconds, reading at most `limit` bytes of the
+        answer. Raises HttpError.
+        """
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
 class Context:
     """What the gateway lends to every sink.
 
-    `now`: the wall clock in microseconds. `server_wide`: connections the server's environment names, by kind.
-    `guard`: raises HttpError(blocked) unless this host and port may be reached (broker addresses of tenants).
-    `claim_url`: a signed, expiring URL of the whole event, for what is too large. `apikey`: what `include_apikey` puts
-    into the envelope. `user_agent`: `Comporta/<version>`.
+    `now`: the wall clock in microseconds. `server_wide`: connections the server's environment
+    names, by kind. `guard`: the addresses of a tenant's broker, checked; raises HttpError (blocked,
+    dns) unless this host and port may be reached. `claim_url`: a signed, expiring URL of the whole
+    event (tenant, event id), for what is too large. `apikey`: what `include_apikey` puts into the
+    envelope. `user_agent`: `Comporta/<version>`. `timeout`: seconds for one try of a sink that
+    names none.
     """
 
     http: Http
     now: Callable[[], int]
     server_url: str
     user_agent: str
-    server_wide: Mapping[str, Mapping[str, Any]]
-    guard: Callable[[str, int], None]
+    server_wide: Mapping[str, Mapping[str, Any]] = field(repr=False)
+    guard: Callable[[str, int], Awaitable[tuple[str, ...]]]
     claim_url: Callable[[str, str], str]
-    apikey: str | None = None
+    apikey: str | None = field(default=None, repr=False)
+    timeout: float = 20.0
 
 
 class Sink(Protocol):
-    """One open sink. `batch_size`: how many messages one `send` may take; `parallel`: how many sends at once."""
+    """One open sink. `batch_size`: how many messages one `send` may take; `parallel`: how many
+    sends at once.
+    """
 
     batch_size: int
     parallel: int
