@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from drivers.base import leftovers
 from drivers.paying import method_of, pix
-from drivers.people import address, customer
+from drivers.people import address, customer, email
 from drivers.read import (
     cents,
     currency,
@@ -241,7 +241,7 @@ def _partners(told: Told) -> list[Partner]:
                 role=role,
                 id=text(dig(who, "id")),
                 name=text(who) or text(dig(who, "name")),
-                email=text(first(share.get("email"), dig(who, "email"))),
+                email=email(first(share.get("email"), dig(who, "email"))),
                 amount=cents(share.get("amount")),
             )
         )

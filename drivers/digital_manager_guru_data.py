@@ -10,7 +10,7 @@ from typing import Any
 
 from drivers.base import leftovers
 from drivers.paying import bank_slip, card, method_of, pix
-from drivers.people import address, country_code, customer, dialled
+from drivers.people import address, country_code, customer, dialled, email
 from drivers.read import (
     currency,
     dig,
@@ -298,7 +298,7 @@ def _partners(body: dict[str, Any], money_is: str | None) -> list[Partner]:
     owner = record(dig(body, "product", "producer"))
     found = [
         Partner(
-            role="producer", name=text(owner.get("name")), email=text(owner.get("contact_email"))
+            role="producer", name=text(owner.get("name")), email=email(owner.get("contact_email"))
         )
     ]
     allies = [
@@ -306,7 +306,7 @@ def _partners(body: dict[str, Any], money_is: str | None) -> list[Partner]:
             role="affiliate",
             id=text(ally.get("id")),
             name=text(ally.get("name")),
-            email=text(ally.get("contact_email")),
+            email=email(ally.get("contact_email")),
             amount=money(ally.get("value"), currency(ally.get("currency"), money_is)),
         )
         for ally in records(body.get("affiliations"))

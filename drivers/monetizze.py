@@ -149,18 +149,20 @@ def _sale(body: dict[str, Any], code: int, word: str) -> Event:
 
 def _subscription(body: dict[str, Any], code: int, word: str) -> Event:
     data = data_of(body, ORDER_STATUS.get(_status(body)))
-    plan = data["subscription"] or Subscription()
-    whose = plan.id or order_id(body)
+    order, plan = data["order"] or Order(), data["subscription"] or Subscription()
+    whose = plan.id or order.id
     if whose is None:
         raise MalformedError("missing:assinatura.codigo")
     name, charge = SUBSCRIPTION[code], plan.cycle
-    if name == "subscription.renewed" and charge == 1:
+    was_charged = name == "subscription.renewed"
+    if was_charged and charge == 1:
         name = "subscription.created"
     return Event(
         name=name,
-        key=order_id(body) or whose,
-        dedupe_key=fact(whose, order_id(body) if charge is None else charge),
+        key=order.id or whose,
+        dedupe_key=fact(whose, order.id if charge is None else charge),
         provider_event=word,
+        occurred_at=order.paid_at if was_charged else None,
         data=data,
         test=_is_test(body),
     )
@@ -203,9 +205,8 @@ def _tracked(body: dict[str, Any], word: str) -> Event:
         raise MalformedError("missing:rastreio.status" if code is None else "missing:codigo_venda")
     name, status = TRACKING.get(integer(code), ("shipment.updated", None))
     data = data_of(body, ORDER_STATUS.get(_status(body)))
-    if data["order"]:
-        data["order"].fulfillment_status = status
-        data["order"].raw_status = text(told.get("descricao"))
+    order = data["order"] or Order()
+    order.fulfillment_status, order.raw_status = status, text(told.get("descricao"))
     data["payments"] = []
     data["shipments"] = [
         Shipment(

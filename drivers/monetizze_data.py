@@ -7,7 +7,7 @@ from typing import Any
 
 from drivers.base import leftovers
 from drivers.paying import bank_slip, method_of, pix
-from drivers.people import address, country_code, customer, plain
+from drivers.people import address, country_code, customer, email, plain
 from drivers.read import (
     dig,
     first,
@@ -233,7 +233,7 @@ def _partner(told: dict[str, Any]) -> Partner:
         else "affiliate",
         id=text(told.get("refAfiliado")),
         name=text(told.get("nome")),
-        email=text(told.get("email")),
+        email=email(told.get("email")),
         amount=money(told.get("valor"), "BRL"),
     )
 

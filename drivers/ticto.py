@@ -12,7 +12,7 @@ from typing import Any, Literal
 from drivers.base import Driver, fact, leftovers, raw_event
 from drivers.claim import Field
 from drivers.paying import bank_slip, card, method_of, pix
-from drivers.people import address, country_code, customer, dialled, plain
+from drivers.people import address, country_code, customer, dialled, email, plain
 from drivers.read import (
     cents,
     dig,
@@ -315,7 +315,7 @@ def _partner(role: Role, told: dict[str, Any]) -> Partner:
         role=role,
         id=text(told.get("id")),
         name=text(told.get("name")),
-        email=text(told.get("email")),
+        email=email(told.get("email")),
         amount=money(told.get("cms"), "BRL") if amount is None else amount,
     )
 
