@@ -5,10 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from drivers import hotmart, kiwify, shopify
+from drivers import (
+    assiny,
+    bagy,
+    digital_manager_guru,
+    hotmart,
+    kiwify,
+    monetizze,
+    shopify,
+    ticto,
+)
 from drivers.base import Driver
 
-DRIVERS: tuple[Driver, ...] = (hotmart.DRIVER, kiwify.DRIVER, shopify.DRIVER)
+DRIVERS: tuple[Driver, ...] = (
+    assiny.DRIVER,
+    bagy.DRIVER,
+    digital_manager_guru.DRIVER,
+    hotmart.DRIVER,
+    kiwify.DRIVER,
+    monetizze.DRIVER,
+    shopify.DRIVER,
+    ticto.DRIVER,
+)
 
 BY_SLUG: Mapping[str, Driver] = MappingProxyType({driver.slug: driver for driver in DRIVERS})
 BY_ID: Mapping[str, Driver] = MappingProxyType({driver.id: driver for driver in DRIVERS})
