@@ -217,11 +217,11 @@ def delivery_key(v: Verified) -> str | None:
     """The state of the order at that time; the number of the envelope is of unknown meaning."""
     told = _told(v)
     ident, updated = text(told.data.get("id")), text(told.data.get("updated_at"))
-    if ident is None or told.resource not in {"order", "checkout"}:
+    if ident is None or told.resource != "order":
         return None
-    if not any(told.states) and told.resource == "order":
+    if not any(told.states):
         return f"order:{ident}:{_minute(v)}"
-    return f"{told.resource}:{ident}:{'/'.join(told.states)}:{updated}" if updated else None
+    return f"order:{ident}:{'/'.join(told.states)}:{updated}:{_name(told)}" if updated else None
 
 
 def _needs(v: Verified) -> tuple[Fetch, ...]:

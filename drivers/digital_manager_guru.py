@@ -177,11 +177,13 @@ def _subscription(_v: Verified, body: dict[str, Any]) -> list[Event]:
         name = "subscription.created"
     dates = record(body.get("dates"))
     when = instant(first(dates.get("last_status_at"), dates.get("started_at")))
+    if name == "subscription.canceled":
+        plan.canceled_at = plan.canceled_at or when
     invoice = text(dig(body, "current_invoice", "id"))
     facts: dict[str, tuple[Any, ...]] = {
         "subscription.created": (ident,),
         "subscription.renewed": (ident, plan.cycle),
-        "subscription.canceled": (ident, plan.canceled_at or when),
+        "subscription.canceled": (ident, plan.canceled_at),
     }
     return [
         Event(
