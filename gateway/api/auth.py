@@ -1,0 +1,65 @@
+"""Who is asking: an API key from the headers (or the query, for sockets), and what it may do.
+
+Checked before anything is looked up, and the same way whether the key is unknown or wrong.
+"""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from gateway.api.route import ANY_KEY, PUBLIC, Route, call_of
+from gateway.security import Principal, digest
+from gateway.services import SERVICES, Services
+from schemas.errors import ForbiddenError, UnauthorizedError
+
+
+def presented_key(request: web.Request) -> str | None:
+    """The key in `Authorization: Bearer` or `apikey`."""
+    kind, _, value = request.headers.get("Authorization", "").partition(" ")
+    if kind.lower() == "bearer" and value.strip():
+        return value.strip()
+    return request.headers.get("apikey") or None
+
+
+def principal_of(services: Services, key: str | None) -> Principal:
+    """Who a key is. Raises UnauthorizedError for a missing, unknown or expired one."""
+    if key is None:
+        if services.settings.auth:
+            raise UnauthorizedError("send an API key as `Authorization: Bearer …` or `apikey: …`")
+        return services.admin
+    found = services.directory.key(digest(key))
+    if found is None or (found.expires_at is not None and found.expires_at <= services.now()):
+        raise UnauthorizedError("this API key is not valid")
+    services.key_used(found)
+    return Principal(found.tenant, found.id, found.name, frozenset(found.permissions), found.instance)
+
+
+def authorise(services: Services, request: web.Request, permission: str) -> Principal:
+    """The principal of a request that needs `permission`. Raises UnauthorizedError or ForbiddenError."""
+    principal = principal_of(services, presented_key(request))
+    if permission != ANY_KEY and not principal.may(permission):
+        raise ForbiddenError(f"this API key lacks the permission {permission}")
+    return principal
+
+
+_NOBODY = Principal("", "", "", frozenset())
+
+
+def register(app: web.Application, routes: tuple[Route, ...]) -> None:
+    """Add routes, with and without a slash at the end, each behind its permission."""
+    for route in routes:
+        handler = _guarded(route)
+        for path in (route.path, route.path + "/") if route.path != "/" else ("/",):
+            app.router.add_route(route.method, path, handler)
+
+
+def _guarded(route: Route):  # type: ignore[no-untyped-def]  # reason: aiohttp's handler type is inferred
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if route.evolution:
+            request["evolution"] = True
+        if route.permission == PUBLIC:
+            return await route.handler(call_of(request, _NOBODY))
+        principal = authorise(request.app[SERVICES], request, route.permission)
+        return await route.handler(call_of(request, principal))
+
+    return handle

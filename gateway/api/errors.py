@@ -1,0 +1,89 @@
+"""Errors as answers: the one place that turns our exceptions, and aiohttp's, into the contract's JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from gateway import log
+from gateway.services import SERVICES
+from schemas import codec
+from schemas.errors import RequestError, StoreUnavailableError, UnavailableError
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+# What aiohttp itself raises, by status.
+_HTTP = {
+    400: ("Bad request", "bad_request"),
+    404: ("Not found", "not_found"),
+    405: ("Method not allowed", "method_not_allowed"),
+    413: ("Payload too large", "payload_too_large"),
+    415: ("Unsupported media type", "unsupported_media_type"),
+    417: ("Expectation failed", "expectation_failed"),
+}
+
+
+@web.middleware
+async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every failure as `{"error", "code", "message", "details"}` with its status; the unforeseen as 500 with an id."""
+    try:
+        return await handler(request)
+    except RequestError as error:
+        return error_response(error, evolution=bool(request.get("evolution")))
+    except StoreUnavailableError as error:
+        return error_response(UnavailableError(error.message, retry_after=5))
+    except web.HTTPException as error:
+        return _aiohttp_error(error)
+    except ConnectionResetError:
+        raise
+    except Exception:
+        return _unforeseen(request)
+
+
+def error_response(error: RequestError, *, evolution: bool = False) -> web.Response:
+    """The answer to an error of ours; with `evolution` also what Evolution API's clients read."""
+    details = [{"path": d.path, "message": d.message} for d in error.details]
+    body: dict[str, Any] = {
+        "error": error.error,
+        "code": error.code,
+        "message": error.message,
+        "details": details,
+    }
+    if evolution:
+        said: list[Any] = [d.message for d in error.details] or [error.message]
+        nested = bool(error.details) or error.status == 400
+        body |= {"status": error.status, "response": {"message": [said] if nested else said}}
+    headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else {}
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return web.Response(
+        body=codec.dumps(body), status=error.status, headers=headers, content_type="application/json", charset="utf-8"
+    )
+
+
+def _aiohttp_error(error: web.HTTPException) -> web.StreamResponse:
+    if error.status < 400:
+        raise error
+    name, code = _HTTP.get(error.status, (error.reason or "Error", "error"))
+    body = {"error": name, "code": code, "message": error.reason or name, "details": []}
+    headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+    return web.Response(
+        body=codec.dumps(body), status=error.status, headers=headers, content_type="application/json", charset="utf-8"
+    )
+
+
+def _unforeseen(request: web.Request) -> web.Response:
+    ident = request.app[SERVICES].ids.new()
+    route = request.match_info.route.resource
+    log.get().exception(
+        "request.failed", error_id=ident, method=request.method, path=route.canonical if route else "?"
+    )
+    body = {
+        "error": "Internal error",
+        "code": "internal_error",
+        "message": f"something went wrong here; the log has it under {ident}",
+        "details": [],
+        "id": ident,
+    }
+    return web.Response(body=codec.dumps(body), status=500, content_type="application/json", charset="utf-8")

@@ -1,0 +1,142 @@
+"""What a route is: everything that authorises, documents and tests it, said once where it is made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+from gateway.security import Principal
+from gateway.services import SERVICES, Services
+from schemas import codec
+from schemas.errors import (
+    BadRequestError,
+    Detail,
+    InvalidError,
+    NotFoundError,
+    TooLargeError,
+    UnparsableError,
+    UnsupportedMediaTypeError,
+)
+
+PUBLIC = "public"
+ANY_KEY = "any key"
+MAX_API_BODY = 1_048_576
+M = TypeVar("M", bound=BaseModel)
+INSTANCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request that is authorised: who, what, and the parts to serve it with."""
+
+    request: web.Request
+    services: Services
+    principal: Principal
+
+    def path(self, name: str) -> str:
+        """A path parameter, decoded."""
+        return self.request.match_info[name]
+
+    def instance(self) -> str:
+        """The instance named in the path. Raises BadRequestError; NotFoundError beyond the key's limit."""
+        return self.check_instance(self.path("instance"))
+
+    def check_instance(self, name: str) -> str:
+        """A well-formed instance name within the key's limit."""
+        if not INSTANCE_NAME.fullmatch(name):
+            raise BadRequestError(
+                "an instance name is a letter or digit, then up to 63 letters, digits, dots, dashes or underscores",
+                code="invalid_instance",
+            )
+        if not self.principal.sees(name):
+            raise NotFoundError(f"there is no instance {name}")
+        return name
+
+    def query(self, name: str) -> str | None:
+        """A query parameter, None when absent or empty."""
+        return self.request.query.get(name) or None
+
+    async def json(self) -> Any:
+        """The JSON body as values. Raises BadRequestError, TooLargeError or UnsupportedMediaTypeError."""
+        kind = self.request.content_type
+        if self.request.can_read_body and kind not in {"application/json", "application/octet-stream", "text/plain"}:
+            raise UnsupportedMediaTypeError(f"send application/json, not {kind}")
+        if self.request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise UnsupportedMediaTypeError("send the body without Content-Encoding")
+        if (self.request.content_length or 0) > MAX_API_BODY:
+            raise TooLargeError(f"the body is larger than {MAX_API_BODY} bytes")
+        body = await self.request.content.read(MAX_API_BODY + 1)
+        while len(body) <= MAX_API_BODY and (more := await self.request.content.read(MAX_API_BODY)):
+            body += more
+        if len(body) > MAX_API_BODY:
+            raise TooLargeError(f"the body is larger than {MAX_API_BODY} bytes")
+        try:
+            return codec.loads(body) if body.strip() else {}
+        except UnparsableError as error:
+            raise BadRequestError(error.message, code="invalid_json") from None
+
+    async def model(self, model: type[M]) -> M:
+        """The body as a model. Raises InvalidError with a detail per fault."""
+        return validate(model, await self.json())
+
+
+def validate(model: type[M], value: Any) -> M:
+    """`value` as a model. Raises InvalidError with a detail per fault."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise InvalidError(details=details_of(error)) from None
+
+
+def details_of(error: ValidationError) -> tuple[Detail, ...]:
+    """The faults pydantic found, by their path."""
+    return tuple(
+        Detail(".".join(map(str, e["loc"])) or "body", str(e["msg"]).removeprefix("Value error, "))
+        for e in error.errors(include_url=False, include_context=False, include_input=False)
+    )
+
+
+Handler = Callable[[Call], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One route. `permission`: one of security.PERMISSIONS, ANY_KEY or PUBLIC. `evolution`: answers errors in the
+    shape Evolution API's clients read. `body`, `answer`: models, for the OpenAPI document; `answers`: status -> what
+    it means.
+    """
+
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+    path: str
+    handler: Handler
+    permission: str
+    summary: str
+    tag: str
+    body: type[BaseModel] | None = None
+    answer: Any = None
+    status: int = 200
+    query: tuple[str, ...] = ()
+    evolution: bool = False
+    answers: dict[int, str] = field(default_factory=dict)
+
+
+def respond(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """A JSON answer."""
+    return web.Response(
+        body=codec.dumps(value), status=status, headers=headers, content_type="application/json", charset="utf-8"
+    )
+
+
+def data(value: Any, status: int = 200) -> web.Response:
+    """A single answer, `{"data": …}`."""
+    return respond({"data": value}, status)
+
+
+def call_of(request: web.Request, principal: Principal) -> Call:
+    """The call behind an authorised request."""
+    return Call(request, request.app[SERVICES], principal)

@@ -1,0 +1,194 @@
+"""Everything configured, in memory: what the hot path looks things up in, without a query.
+
+The registry is the truth; every change anywhere is heard as (kind, id) and read again. Writers go through `save` and
+`remove`, which also bring this process up to date before they return.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+from gateway.models import (
+    ApiKey,
+    DriverSettings,
+    Installation,
+    Instance,
+    Stored,
+    Tenant,
+    from_record,
+    name_of,
+    sink_from_record,
+    sink_name,
+    sink_to_record,
+    to_record,
+)
+from gateway.security import Vault
+from gateway.store.base import Record
+from gateway.store.registry import Registry
+from schemas.errors import ConflictError
+from schemas.sink_config import SinkConfig
+
+KINDS = ("tenant", "api_key", "instance", "installation", "driver_settings", "sink")
+T = TypeVar("T", bound=Stored)
+
+
+class Directory:
+    """The configuration of all tenants. Look-ups are plain attribute reads; only `load` and `refresh` change it."""
+
+    def __init__(self, registry: Registry, vault: Vault) -> None:
+        self._registry = registry
+        self._vault = vault
+        self._things: dict[tuple[str, str], Stored] = {}
+        self._names: dict[tuple[str, str, str], Stored] = {}
+        self._keys: dict[str, ApiKey] = {}
+        self._tokens: dict[str, Installation] = {}
+        self._sinks: dict[str, SinkConfig] = {}
+        self._sink_versions: dict[str, int] = {}
+        self._by_instance: dict[tuple[str, str], tuple[SinkConfig, ...]] = {}
+        self._listeners: list[Callable[[str, str], None]] = []
+
+    def on_change(self, callback: Callable[[str, str], None]) -> None:
+        """Be called with (kind, id) after this process took a change in."""
+        self._listeners.append(callback)
+
+    async def load(self) -> None:
+        """Read everything."""
+        for kind in KINDS:
+            for record in await self._registry.list(kind):
+                self._take(record)
+
+    async def refresh(self, kind: str, ident: str) -> None:
+        """Read one thing again, or forget it when it is gone."""
+        record = await self._registry.get(kind, ident)
+        if record is None:
+            self._forget(kind, ident)
+        else:
+            self._take(record)
+        for listener in self._listeners:
+            listener(kind, ident)
+
+    async def save(self, kind: str, thing: T) -> T:
+        """Write a thing (new when its version is 0). Raises ConflictError on a name or version clash."""
+        record = to_record(kind, thing, self._vault)
+        await self._registry.put(record, expect_version=thing.version)
+        await self.refresh(kind, thing.id)
+        return cast("T", self._things[kind, thing.id])
+
+    async def save_sink(self, config: SinkConfig) -> SinkConfig:
+        """Write a sink's configuration."""
+        version = self._sink_versions.get(config.id, 0)
+        await self._registry.put(sink_to_record(config, self._vault, version), expect_version=version)
+        await self.refresh("sink", config.id)
+        return self._sinks[config.id]
+
+    async def remove(self, kind: str, ident: str) -> None:
+        """Delete a thing; deleting what is gone is no error."""
+        await self._registry.delete(kind, ident)
+        await self.refresh(kind, ident)
+
+    async def ensure_instance(self, tenant: str, name: str, new_id: Callable[[], str]) -> Instance:
+        """The instance of this name, created when there is none."""
+        found = self.instance(tenant, name)
+        if found is not None:
+            return found
+        try:
+            return await self.save("instance", Instance(id=new_id(), tenant=tenant, name=name))
+        except ConflictError:
+            record = await self._registry.find("instance", tenant, name)
+            if record is None:
+                raise
+            await self.refresh("instance", record.id)
+            return cast("Instance", self._things["instance", record.id])
+
+    def key(self, digest: str) -> ApiKey | None:
+        """The API key of this digest."""
+        return self._keys.get(digest)
+
+    def installation_by_token(self, digest: str) -> Installation | None:
+        """The installation whose ingest URL holds this token, whether still valid or not."""
+        return self._tokens.get(digest)
+
+    def installation(self, ident: str) -> Installation | None:
+        """An installation by its id."""
+        return cast("Installation | None", self._things.get(("installation", ident)))
+
+    def installations(self, tenant: str | None = None) -> list[Installation]:
+        """Installations, oldest first."""
+        return cast("list[Installation]", self._all("installation", tenant))
+
+    def instance(self, tenant: str, name: str) -> Instance | None:
+        """An instance by its name."""
+        return cast("Instance | None", self._names.get(("instance", tenant, name)))
+
+    def instances(self, tenant: str | None = None) -> list[Instance]:
+        """Instances, oldest first."""
+        return cast("list[Instance]", self._all("instance", tenant))
+
+    def keys(self, tenant: str) -> list[ApiKey]:
+        """The API keys of a tenant, oldest first."""
+        return cast("list[ApiKey]", self._all("api_key", tenant))
+
+    def tenants(self) -> list[Tenant]:
+        """Every tenant."""
+        return cast("list[Tenant]", self._all("tenant", None))
+
+    def driver_settings(self, tenant: str, driver: str) -> DriverSettings | None:
+        """A tenant's settings of a driver, None when never configured."""
+        return cast("DriverSettings | None", self._names.get(("driver_settings", tenant, driver)))
+
+    def sink(self, ident: str) -> SinkConfig | None:
+        """A sink by its id."""
+        return self._sinks.get(ident)
+
+    def find_sink(self, tenant: str, kind: str, instance: str, name: str) -> SinkConfig | None:
+        """A sink by kind, instance and name."""
+        wanted = sink_name(kind, instance, name)
+        sinks = self._by_instance.get((tenant, instance), ())
+        return next((s for s in sinks if sink_name(s.kind, s.instance, s.name) == wanted), None)
+
+    def sinks_of(self, tenant: str, instance: str) -> tuple[SinkConfig, ...]:
+        """Every sink of an instance."""
+        return self._by_instance.get((tenant, instance), ())
+
+    def sinks(self) -> list[SinkConfig]:
+        """Every sink of every tenant."""
+        return list(self._sinks.values())
+
+    def _all(self, kind: str, tenant: str | None) -> list[Stored]:
+        found = [t for (k, _), t in self._things.items() if k == kind and tenant in {None, t.tenant}]
+        return sorted(found, key=lambda t: t.id)
+
+    def _take(self, record: Record) -> None:
+        self._forget(record.kind, record.id)
+        if record.kind == "sink":
+            config = sink_from_record(record, self._vault)
+            self._sinks[record.id] = config
+            self._sink_versions[record.id] = record.version
+            others = self._by_instance.get((config.tenant, config.instance), ())
+            grouped = sorted((*others, config), key=lambda s: s.id)
+            self._by_instance[config.tenant, config.instance] = tuple(grouped)
+            return
+        thing = from_record(record, self._vault)
+        self._things[record.kind, record.id] = thing
+        self._names[record.kind, record.tenant, record.name] = thing
+        if isinstance(thing, ApiKey):
+            self._keys[thing.digest] = thing
+        if isinstance(thing, Installation):
+            self._tokens.update(dict.fromkeys((token for token, _ in thing.tokens), thing))
+
+    def _forget(self, kind: str, ident: str) -> None:
+        config = self._sinks.pop(ident, None)
+        if config is not None:
+            self._sink_versions.pop(ident)
+            place = (config.tenant, config.instance)
+            self._by_instance[place] = tuple(s for s in self._by_instance[place] if s.id != ident)
+        thing = self._things.pop((kind, ident), None)
+        if thing is None:
+            return
+        self._names.pop((kind, thing.tenant, name_of(kind, thing)), None)
+        if isinstance(thing, ApiKey):
+            self._keys.pop(thing.digest, None)
+        if isinstance(thing, Installation):
+            for token, _ in thing.tokens:
+                self._tokens.pop(token, None)
