@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 import ssl
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
+from io import BytesIO
 from types import TracebackType
 from typing import Self
 
@@ -45,6 +47,7 @@ HOP_HEADER = "comporta-hop"
 KEEP_ALIVE = 4.0
 # Short, because a receiver that moves should not be missed for long; the guard sees every connect.
 DNS_TTL = 10
+LARGE_BODY = 512 * 1024
 # Ours, not theirs: we ran out of descriptors, memory or local ports.
 _OUR_ERRNOS = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.ENETDOWN}
@@ -101,7 +104,7 @@ class Egress:
             async with (
                 asyncio.timeout(timeout),
                 session.request(
-                    method, place, headers=headers, data=body, allow_redirects=False
+                    method, place, headers=headers, data=_data(body), allow_redirects=False
                 ) as response,
             ):
                 text = await _read(response, limit)
@@ -185,6 +188,11 @@ def _session(
     )
 
 
+def _data(body: bytes | None) -> bytes | BytesIO | None:
+    """A large body is written piece by piece, so that others get their turn meanwhile."""
+    return BytesIO(body) if body and len(body) > LARGE_BODY else body
+
+
 async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
     """At most `limit` bytes; a connection with more to come is closed, not drained."""
     content = response.content
@@ -217,7 +225,10 @@ def _translated(error: Exception) -> HttpError:
         return HttpError("protocol", f"not a valid HTTP answer: {error.message}"[:300])
     if isinstance(error, OSError):
         return _unconnected(error, tls=False)
-    return HttpError("protocol", f"{type(error).__name__}: {error}"[:300])
+    # Others, like InvalidURL, write the URL into the text.
+    told = isinstance(error, aiohttp.ClientPayloadError | ValueError)
+    told = told and not isinstance(error, aiohttp.InvalidURL)
+    return HttpError("protocol", type(error).__name__ + (f": {error}"[:300] if told else ""))
 
 
 def _unconnected(cause: OSError, *, tls: bool) -> HttpError:
@@ -225,5 +236,8 @@ def _unconnected(cause: OSError, *, tls: bool) -> HttpError:
         return HttpError("blocked", str(cause))
     if isinstance(cause, LookupFailedError):
         return HttpError("dns", cause.message, ours=cause.ours)
-    reason = (cause.strerror or str(cause) or type(cause).__name__)[:300]
-    return HttpError("tls" if tls else "connect", reason, ours=cause.errno in _OUR_ERRNOS)
+    if tls:
+        return HttpError("tls", str(cause.strerror or cause)[:300])
+    # By its number: aiohttp writes whole URLs into the text.
+    reason = os.strerror(cause.errno) if cause.errno else "the connection was lost"
+    return HttpError("connect", reason, ours=cause.errno in _OUR_ERRNOS)

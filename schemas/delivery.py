@@ -43,7 +43,7 @@ class Exchange:
 class Message:
     """One event for one sink, now. `attempt` counts from 1. `dedupe_id` is the event's id, but for
     manual replays, which a broker would otherwise swallow. `gap`: an earlier event of this key was
-    given up (ordered sinks).
+    given up (ordered sinks). `hop`: how many gateways the event had passed when it came to us.
     """
 
     delivery_id: str
@@ -52,6 +52,7 @@ class Message:
     dedupe_id: str
     traceparent: str | None = None
     gap: bool = False
+    hop: int = 0
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)

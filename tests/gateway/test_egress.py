@@ -233,9 +233,15 @@ async def break_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
     writer.write(HEAD + b"Content-Length: 100\r\n\r\nonly")
 
 
+async def slam(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read(1)
+    writer.transport.abort()
+
+
 @pytest.mark.parametrize(
     ("talk", "kind"),
     [
+        (slam, "connect"),
         (endless_headers, "protocol"),
         (one_byte_at_a_time, "timeout"),
         (silence, "timeout"),
@@ -247,7 +253,15 @@ async def break_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
 async def test_a_misbehaving_server_ends_as_an_error(egress: Egress, talk: Any, kind: str) -> None:
     started = asyncio.get_running_loop().time()
     async with talking(talk) as port:
-        failed = await failure(egress, f"http://127.0.0.1:{port}/?secret=1", timeout=1.0)
+        with pytest.raises(HttpError) as raised:
+            await egress.request(
+                "POST",
+                f"http://127.0.0.1:{port}/?secret=1",
+                headers={},
+                body=b"x" * 4_000_000 if talk is slam else b"",
+                timeout=1.0,
+            )
+    failed = raised.value
     assert (failed.kind, failed.ours) == (kind, False)
     assert "secret" not in failed.message
     assert asyncio.get_running_loop().time() - started < 5
