@@ -12,6 +12,7 @@ from drivers import (
     hotmart,
     kiwify,
     monetizze,
+    pagarme,
     shopify,
     ticto,
 )
@@ -24,6 +25,7 @@ DRIVERS: tuple[Driver, ...] = (
     hotmart.DRIVER,
     kiwify.DRIVER,
     monetizze.DRIVER,
+    pagarme.DRIVER,
     shopify.DRIVER,
     ticto.DRIVER,
 )
