@@ -103,33 +103,38 @@ def charge_of(body: dict[str, Any], word: str) -> CommerceData:
         canceled_at=instant(dates.get("canceled_at")),
         cancel_reason=text(body.get("cancel_reason")),
     )
-    payment = Payment(
-        method=method_of(body.get("payment_method"), METHOD),
-        status=order.raw_status,
-        amount=order.total,
-        installments=integer(body.get("next_cycle_installments")),
-        card=card(used.get("brand"), first(used.get("last_four"), used.get("last_digits"))),
-        gateway=text(body.get("provider")),
-    )
-    scheduled = {"cancel_at_cycle_end": True} if flag(body.get("cancel_at_cycle_end")) else {}
     return commerce(
         order=order,
         items=_items(body, money_is, plan),
         customer=_buyer(person),
         billing_address=_address(person),
-        payments=[payment],
+        payments=[
+            Payment(
+                method=method_of(body.get("payment_method"), METHOD),
+                status=order.raw_status,
+                amount=order.total,
+                installments=integer(body.get("next_cycle_installments")),
+                card=card(used.get("brand"), first(used.get("last_four"), used.get("last_digits"))),
+                gateway=text(body.get("provider")),
+            )
+        ],
         subscription=plan,
         partners=_partners(body, money_is),
-        extra=leftovers(
-            {
-                **scheduled,
-                "charged_times": body.get("charged_times"),
-                "charged_every_days": body.get("charged_every_days"),
-                "next_cycle_at": dates.get("next_cycle_at"),
-                "next_cycle_value": money(body.get("next_cycle_value"), money_is),
-                "last_transaction_id": dig(body, "last_transaction", "id"),
-            }
-        ),
+        extra=_ahead(body, money_is),
+    )
+
+
+def _ahead(body: dict[str, Any], money_is: str | None) -> dict[str, Any]:
+    """What is said of a subscription's coming charges."""
+    return leftovers(
+        {
+            "cancel_at_cycle_end": True if flag(body.get("cancel_at_cycle_end")) else None,
+            "charged_times": body.get("charged_times"),
+            "charged_every_days": body.get("charged_every_days"),
+            "next_cycle_at": dig(body, "dates", "next_cycle_at"),
+            "next_cycle_value": money(body.get("next_cycle_value"), money_is),
+            "last_transaction_id": dig(body, "last_transaction", "id"),
+        }
     )
 
 
