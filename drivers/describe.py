@@ -104,6 +104,21 @@ class OAuth:
     check_callback: Callable[[Mapping[str, str], str, datetime], bool] | None = None
 
 
+# The settings per tenant of a driver whose OAuth client may be the tenant's own.
+OAUTH_SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "custom_oauth_enabled": {"required": False, "type": "boolean"},
+    "oauth_settings.redirect_url": {"required": True, "type": "url"},
+    "oauth_settings.custom_oauth.client_id": {
+        "required_if": "custom_oauth_enabled,true",
+        "type": "string",
+    },
+    "oauth_settings.custom_oauth.client_secret": {
+        "required_if": "custom_oauth_enabled,true",
+        "type": "string",
+    },
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """What one polled page held: deliveries to normalize, the cursor to keep, the next page of the

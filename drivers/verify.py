@@ -110,6 +110,12 @@ def _base64digest(digest: str, secret: str, message: bytes) -> str:
     return b64encode(hmac.digest(_bytes(secret), message, digest)).decode()
 
 
+def _present(at: tuple[Location, ...], draft: Draft, value: str) -> None:
+    """Write `value` where a draft has one already, else at the first place."""
+    claim = draft.claim()
+    next((place for place in at if place.read(claim)), at[0]).write(draft, value)
+
+
 @dataclass(frozen=True, slots=True)
 class Hmac:
     """HMAC over the body (or over the first of `messages` that fits), presented at one of `at`.
@@ -156,7 +162,7 @@ class Hmac:
 
     def sign(self, draft: Draft) -> None:
         """See Scheme."""
-        self.at[0].write(draft, self.prefix + self._digest(draft.secret, draft.body))
+        _present(self.at, draft, self.prefix + self._digest(draft.secret, draft.body))
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,12 +257,7 @@ class Token:
 
     def sign(self, draft: Draft) -> None:
         """See Scheme."""
-        claim = draft.claim()
-        for place in self.at:
-            if place.read(claim):
-                place.write(draft, self.prefix + draft.secret)
-                return
-        self.at[0].write(draft, self.prefix + draft.secret)
+        _present(self.at, draft, self.prefix + draft.secret)
 
 
 @dataclass(frozen=True, slots=True)
