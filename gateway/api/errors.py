@@ -74,7 +74,7 @@ def _aiohttp_error(error: web.HTTPException) -> web.StreamResponse:
 
 
 def _unforeseen(request: web.Request) -> web.Response:
-    ident = request.app[SERVICES].ids.new()
+    ident = request.app[SERVICES].ids()
     route = request.match_info.route.resource
     log.get().exception(
         "request.failed", error_id=ident, method=request.method, path=route.canonical if route else "?"

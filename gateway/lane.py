@@ -1,0 +1,184 @@
+"""The lane of one sink: what this process is sending to it, bounded, so that a slow one costs the
+others nothing.
+
+Deliveries wait in memory only up to `bound`; the rest stays in the store until there is room. A
+lane that may not send now (open breaker, Retry-After) gives what it holds back to the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.breaker import Breaker
+from gateway.pace import Pace
+from gateway.store.base import Leased
+from schemas.delivery import Delivered, Message, Outcome, Rejected, Retry
+from schemas.sink_config import SinkConfig
+from sinks.base import Sink
+
+LEAST_BOUND, LARGEST_BOUND = 64, 2048
+SHORT_HOLD = 2.0  # seconds a lane may hold its deliveries in memory while it may not send
+
+
+class Results(Protocol):
+    """Who takes the outcomes of a lane."""
+
+    def settle(self, lane: Lane, leased: Leased, outcome: Outcome, at: int, seconds: float) -> None:
+        """Take one outcome; `at` in microseconds, `seconds` the try took."""
+
+    def give_back(self, lane: Lane, leased: Iterable[Leased]) -> None:
+        """Take unsent deliveries back to the store."""
+
+    def has_room(self, lane: Lane) -> None:
+        """Hear that the lane can take more."""
+
+    def recovered(self, lane: Lane) -> None:
+        """Hear that the sink works again after its circuit was open."""
+
+
+@dataclass(slots=True, frozen=True)
+class Clocks:
+    """Time as the lanes see it: wall in microseconds, monotonic in seconds."""
+
+    wall: Callable[[], int]
+    monotonic: Callable[[], float]
+
+
+class Lane:
+    """See the module. One per sink and configuration; `close` ends it."""
+
+    def __init__(self, config: SinkConfig, sink: Sink, results: Results, clocks: Clocks) -> None:
+        self.config, self.sink = config, sink
+        self.breaker = Breaker()
+        self.held_until = 0.0
+        self.last_error: str | None = None
+        self._results, self._clocks = results, clocks
+        self._queue: deque[Leased] = deque()
+        self._workers: set[asyncio.Task[None]] = set()
+        self._sending = 0
+        self._closing = False
+        self._pace = Pace(config.rate_limit) if config.rate_limit else None
+        wanted = 8 * sink.parallel * sink.batch_size
+        self.bound = min(max(wanted, LEAST_BOUND), LARGEST_BOUND)
+
+    @property
+    def load(self) -> int:
+        """Deliveries in memory, waiting or being sent."""
+        return len(self._queue) + self._sending
+
+    def wait(self) -> float:
+        """Seconds until this lane may send at all; 0 when it may now."""
+        now = self._clocks.monotonic()
+        return max(self.breaker.wait(now), self.held_until - now, 0.0)
+
+    def room(self) -> int:
+        """How many more deliveries it would take now."""
+        if self._closing or not self.config.enabled or self.wait() > 0:
+            return 0
+        allowance = self.breaker.allowance
+        return max(0, (self.bound if allowance is None else allowance) - self.load)
+
+    def offer(self, items: Iterable[Leased]) -> None:
+        """Take deliveries this node holds the lease of, and send them as soon as may be."""
+        self._queue.extend(items)
+        if self._closing:
+            self._return_queue()
+        else:
+            self._start()
+
+    def hold(self, seconds: float) -> None:
+        """Send nothing for so long (Retry-After)."""
+        self.held_until = max(self.held_until, self._clocks.monotonic() + seconds)
+        if seconds > SHORT_HOLD:
+            self._return_queue()
+
+    async def close(self, timeout: float) -> None:
+        """Start nothing more, wait for what is in flight, give the rest back, close the sink."""
+        self._closing = True
+        self._return_queue()
+        if self._workers:
+            _, late = await asyncio.wait(set(self._workers), timeout=timeout)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        await self.sink.close()
+
+    def _return_queue(self) -> None:
+        if self._queue:
+            self._results.give_back(self, list(self._queue))
+            self._queue.clear()
+
+    def _start(self) -> None:
+        allowance = self.breaker.allowance
+        most = self.sink.parallel if allowance is None else min(allowance, self.sink.parallel)
+        batches = -(-len(self._queue) // self.sink.batch_size)
+        for _ in range(min(most - len(self._workers), batches)):
+            worker = asyncio.get_running_loop().create_task(self._work())
+            self._workers.add(worker)
+            worker.add_done_callback(self._workers.discard)
+
+    async def _work(self) -> None:
+        """Send batch after batch until nothing is left; one of at most `parallel` at a time."""
+        while self._queue and not self._closing:
+            wait = self.wait()
+            if wait > SHORT_HOLD:
+                self._return_queue()
+                return
+            if self._pace is not None:
+                wait = max(wait, self._pace.take(self._clocks.monotonic()))
+            if wait > 0:
+                await asyncio.sleep(wait)
+                continue
+            most = 1 if self._pace is not None else self.sink.batch_size
+            batch = [self._queue.popleft() for _ in range(min(most, len(self._queue)))]
+            await self._send(batch)
+            if self.load < self.bound // 2:
+                self._results.has_room(self)
+
+    async def _send(self, batch: list[Leased]) -> None:
+        self._sending += len(batch)
+        at, started = self._clocks.wall(), self._clocks.monotonic()
+        outcomes: Iterable[Outcome]
+        try:
+            outcomes = await self.sink.send([_message(leased) for leased in batch])
+        except asyncio.CancelledError:
+            self._results.give_back(self, batch)
+            raise
+        except Exception as error:  # noqa: BLE001 - a bug in a sink must not lose a delivery
+            outcomes = [Retry(reason=f"{type(error).__name__}: {error}"[:300])] * len(batch)
+        finally:
+            self._sending -= len(batch)
+        seconds = self._clocks.monotonic() - started
+        for leased, outcome in zip(batch, outcomes, strict=True):
+            self._learn(outcome)
+            self._results.settle(self, leased, outcome, at, seconds)
+
+    def _learn(self, outcome: Outcome) -> None:
+        """What an outcome says about the sink as a whole."""
+        now = self._clocks.monotonic()
+        if isinstance(outcome, Delivered):
+            if self.breaker.record(ok=True, now=now):
+                self._results.recovered(self)
+            return
+        self.last_error = outcome.reason
+        if isinstance(outcome, Rejected):
+            return
+        if outcome.after is not None:
+            self.hold(outcome.after)
+        elif outcome.counts and self.breaker.record(ok=False, now=now):
+            self._return_queue()
+
+
+def _message(leased: Leased) -> Message:
+    event = leased.event
+    return Message(
+        delivery_id=leased.id,
+        event=event,
+        attempt=leased.attempts + 1,
+        dedupe_id=event.id if not leased.replay else f"{event.id}-{leased.id}-{leased.replay}",
+        gap=leased.gap,
+    )
