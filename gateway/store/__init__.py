@@ -30,14 +30,14 @@ async def open_store(
     a URL of another kind.
     """
     if url.startswith(SQLITE) and len(url) > len(SQLITE):
-        from gateway.store.sqlite import open_sqlite
+        from gateway.store.sqlite import open_sqlite  # noqa: PLC0415 - only when used
 
         path = Path(url.removeprefix(SQLITE))
         return await open_sqlite(
             path, node=node, lease_seconds=lease_seconds, clock=clock, observe=observe, crash=crash
         )
     if url.startswith(POSTGRES):
-        from gateway.store.postgres import open_postgres
+        from gateway.store.postgres import open_postgres  # noqa: PLC0415 - only when used
 
         return await open_postgres(
             url, node=node, lease_seconds=lease_seconds, clock=clock, observe=observe, crash=crash

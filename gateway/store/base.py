@@ -225,7 +225,9 @@ class EventLog(Protocol):
         """
 
     async def release(self, ids: Sequence[str] | None = None) -> None:
-        """Give back leases that were not used (all of this node's without ids); no try is counted."""
+        """Give back leases that were not used: all of this node's, jobs too, without ids. No try is
+        counted.
+        """
 
     async def put_job(self, job: NewJob) -> None:
         """Keep a job; one with the same `unique` is replaced."""

@@ -84,7 +84,9 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_event ON deliveries (seq);
 CREATE INDEX deliveries_due ON deliveries (sink_id, next_at, seq) WHERE state = 'pending';
 CREATE INDEX deliveries_owner ON deliveries (owner) WHERE state = 'leased';
-CREATE INDEX deliveries_order ON deliveries (sink_id, okey, seq) WHERE okey IS NOT NULL AND state IN ('pending', 'leased');
+-- Spelled with OR, so that SQLite sees it serves a search for either state.
+CREATE INDEX deliveries_order ON deliveries (sink_id, okey, state, seq)
+WHERE okey IS NOT NULL AND (state = 'pending' OR state = 'leased');
 CREATE INDEX deliveries_gap ON deliveries (sink_id, okey, seq) WHERE okey IS NOT NULL AND state = 'dead';
 CREATE INDEX deliveries_dead ON deliveries (sink_id, id) WHERE state = 'dead';
 -- Of the ordered deliveries of one sink and key only the first unfinished one may be due. A claim that meets another
@@ -95,7 +97,7 @@ BEGIN
     UPDATE deliveries SET next_at = new.updated_at
     WHERE next_at = 9223372036854775807 AND id = (
         SELECT id FROM deliveries
-        WHERE sink_id = new.sink_id AND okey = new.okey AND state IN ('pending', 'leased')
+        WHERE sink_id = new.sink_id AND okey = new.okey AND state = 'pending'
         ORDER BY seq, id LIMIT 1
     );
 END;
