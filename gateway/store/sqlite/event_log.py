@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import orjson
 
 from gateway.store.base import Append, Appended, Job, Leased, NewJob, Settlement
-from gateway.store.keys import moment
 from gateway.store.sqlite import jobs, leases
 from gateway.store.sqlite.connection import MICROSECONDS
 from gateway.store.sqlite.leases import END_OF_TIME, Claim
 from gateway.store.sqlite.purge import Purge
 from gateway.store.sqlite.readers import Readers
 from gateway.store.sqlite.writer import Writer
+from gateway.store.stored_event import COLUMNS, stored_event_from
 from schemas.events import StoredEvent
 
-EVENTS = """
-SELECT seq, id, tenant, instance, installation_id, driver, name, key, occurred_at, received_at,
-    provider_event, provider_event_id, inbound_id, dedupe_key, test, superseded, data, version
-FROM events WHERE seq IN (SELECT value FROM json_each($1))"""
+EVENTS = f"""
+SELECT {", ".join(COLUMNS)} FROM events
+WHERE seq IN (SELECT value FROM json_each($1))"""  # noqa: S608 - the names are our own
 # One step per sink, however much waits for it.
 SINKS = """
 WITH RECURSIVE sinks (sink_id) AS (
@@ -81,7 +79,8 @@ class SqliteLog:
             return []
         seqs = orjson.dumps(sorted({claim.seq for claim in claims})).decode()
         try:
-            events = {row[0]: _event(row) for row in await self._readers.fetch(EVENTS, seqs)}
+            found = map(stored_event_from, await self._readers.fetch(EVENTS, seqs))
+            events = {event.seq: event for event in found}
         except BaseException:
             await self.release([claim.id for claim in claims])  # nobody would send them
             raise
@@ -154,27 +153,4 @@ def _leased(claim: Claim, event: StoredEvent) -> Leased:
         replay=claim.replay,
         event=event,
         gap=claim.gap,
-    )
-
-
-def _event(row: Sequence[Any]) -> StoredEvent:
-    return StoredEvent(
-        seq=row[0],
-        id=row[1],
-        tenant=row[2],
-        instance=row[3],
-        installation_id=row[4],
-        driver=row[5],
-        name=row[6],
-        key=row[7],
-        occurred_at=moment(row[8]),
-        received_at=moment(row[9]),
-        provider_event=row[10],
-        provider_event_id=row[11],
-        inbound_id=row[12],
-        dedupe_key=row[13],
-        test=bool(row[14]),
-        superseded=bool(row[15]),
-        data=row[16],
-        version=row[17],
     )
