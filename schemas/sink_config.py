@@ -158,7 +158,12 @@ class PusherConfig(SinkBase):
     key: str = Field(default="", pattern=r"^[A-Za-z0-9_-]{0,128}" + _END, description="an app key")
     secret: str = Field(default="", max_length=256, repr=False)
     cluster: str = Field(default="", pattern=r"^[a-z0-9-]{0,20}" + _END, description="like sa1")
-    host: str = Field(default="", max_length=260)
+    host: str = Field(
+        default="",
+        max_length=270,
+        pattern=r"^(?:https?://)?[^/?#@\s]*/?" + _END,
+        description="a host, with :port where needed",
+    )
     use_tls: bool = True
     channel: str = Field(
         default="",

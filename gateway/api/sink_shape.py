@@ -40,7 +40,8 @@ _IGNORED_NESTED = frozenset({"webhookByEvents", "webhook_by_events"})
 
 @dataclass(slots=True)
 class Reading:
-    """A set body as fields of the model. `paths`: where each stood, for error messages.
+    """A set body as fields of the model. `paths`: where each stood, for error messages; `prefix`:
+    where the absent would have stood.
 
     `nested`: it came as v2 clients send it.
     """
@@ -50,15 +51,13 @@ class Reading:
     warnings: list[str] = field(default_factory=list)
     errors: list[Detail] = field(default_factory=list)
     nested: bool = False
+    prefix: str = ""
 
     def fail(self, name: str, message: str) -> None:
         """Note what is wrong with a field (`headers.X-A` and the like, too)."""
         head, dot, rest = name.partition(".")
-        self.errors.append(Detail(self.paths.get(head, head) + dot + rest, message))
-
-    def path(self, name: str) -> str:
-        """Where a field stood, or would have stood."""
-        return self.paths.get(name, name)
+        where = self.paths.get(head, self.prefix + head)
+        self.errors.append(Detail(where + dot + rest, message))
 
 
 def read(kind: Kind, body: Any) -> Reading:
@@ -70,14 +69,14 @@ def read(kind: Kind, body: Any) -> Reading:
     reading = Reading()
     foreign = _lone_foreign(kind, body)
     if foreign:
-        reading.nested = True
+        reading.nested, reading.prefix = True, f"{foreign}."
         reading.warnings.append(f'"{foreign}" was read as "{kind}": enabled and events were taken')
-        _take(reading, kind, body[foreign], f"{foreign}.", only=("enabled", "events"))
+        _take(reading, kind, body[foreign], reading.prefix, only=("enabled", "events"))
         return reading
     inner, flat = _parts(kind, body)
     if inner is not None:
-        reading.nested = True
-        _take(reading, kind, inner, f"{kind}.")
+        reading.nested, reading.prefix = True, f"{kind}."
+        _take(reading, kind, inner, reading.prefix)
     _take(reading, kind, flat, "")
     return reading
 
