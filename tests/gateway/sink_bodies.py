@@ -1,6 +1,15 @@
 """What clients in the wild post to the set endpoints, as their sources write it."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
+
+import pytest
+
+from gateway.api.sink_body import Identity, Merged, merge_body
+from gateway.api.sink_rules import Rules
+from schemas.errors import BadRequestError
+from schemas.sink_config import Kind, SinkConfig, WebhookConfig
+from sinks.signing import new_secret
 
 URL = "https://hooks.example/in"
 SEED_EVENTS = """
@@ -246,3 +255,34 @@ CLIENTS: dict[str, tuple[str, dict[str, Any], dict[str, Any], list[str]]] = {
         for kind in ("websocket", "rabbitmq", "sqs", "nats", "pusher")
     },
 }
+
+SECRET = new_secret(b"generated" * 4)
+WIDE: Mapping[str, Mapping[str, Any]] = {
+    kind: {"url": "set"} for kind in ("rabbitmq", "sqs", "nats", "pusher")
+}
+RULES = Rules(new_secret=lambda: SECRET, server_wide=WIDE, public_url="https://gate.example")
+ME = Identity(id="01hm6sink", tenant="default", instance="loja-1")
+
+
+def merge(
+    kind: str, body: Any, stored: SinkConfig | None = None, rules: Rules = RULES, now: int = 5
+) -> Merged:
+    return merge_body(cast("Kind", kind), body, stored, identity=ME, now=now, rules=rules)
+
+
+def stored(kind: str, body: Any) -> SinkConfig:
+    return merge(kind, body).config
+
+
+def webhook(**body: Any) -> WebhookConfig:
+    config = stored("webhook", {"url": URL} | body)
+    assert isinstance(config, WebhookConfig)
+    return config
+
+
+def refusal(kind: str, body: Any, before: SinkConfig | None = None) -> BadRequestError:
+    with pytest.raises(BadRequestError) as refused:
+        merge(kind, body, before)
+    assert refused.value.status == 400
+    assert refused.value.details
+    return refused.value
