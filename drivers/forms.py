@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -19,8 +20,15 @@ def parse_form(body: bytes) -> dict[str, Any]:
     Text is UTF-8, or Latin-1 where it is not (older Brazilian platforms). Of a repeated plain key
     the last counts.
     """
+    return nest(parse_pairs(body))
+
+
+def nest(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Fields with names like `items[0][name]` as nested values. Raises UnparsableError when they
+    are nested too deeply.
+    """
     root: dict[str, Any] = {}
-    for name, value in parse_pairs(body):
+    for name, value in pairs:
         _place(root, name, value)
     result: dict[str, Any] = {key: _settle(value) for key, value in root.items()}
     return result
@@ -44,7 +52,7 @@ def _text(raw: bytes) -> str:
         return plain.decode("latin-1")
 
 
-def _place(root: dict[str, Any], name: str, value: str) -> None:
+def _place(root: dict[str, Any], name: str, value: Any) -> None:
     match = _KEY.fullmatch(name)
     steps = [name] if match is None else [match[1], *re.findall(r"\[([^\[\]]*)\]", match[2])]
     if len(steps) > MAX_NESTING:
