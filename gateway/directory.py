@@ -59,7 +59,9 @@ class Directory:
                 self._take(record)
 
     async def refresh(self, kind: str, ident: str) -> None:
-        """Read one thing again, or forget it when it is gone."""
+        """Read one thing again, or forget it when it is gone; what is no configuration is left."""
+        if kind not in KINDS:
+            return
         record = await self._registry.get(kind, ident)
         if record is None:
             self._forget(kind, ident)
@@ -102,8 +104,12 @@ class Directory:
             return cast("Instance", self._things["instance", record.id])
 
     def key(self, digest: str) -> ApiKey | None:
-        """The API key of this digest."""
+        """The API key of this digest, or that had it before it was rotated."""
         return self._keys.get(digest)
+
+    def api_key(self, ident: str) -> ApiKey | None:
+        """An API key by its id."""
+        return cast("ApiKey | None", self._things.get(("api_key", ident)))
 
     def installation_by_token(self, digest: str) -> Installation | None:
         """The installation whose ingest URL holds this token, whether still valid or not."""
@@ -173,7 +179,7 @@ class Directory:
         self._things[record.kind, record.id] = thing
         self._names[record.kind, record.tenant, record.name] = thing
         if isinstance(thing, ApiKey):
-            self._keys[thing.digest] = thing
+            self._keys.update(dict.fromkeys((thing.digest, *(d for d, _ in thing.previous)), thing))
         if isinstance(thing, Installation):
             self._tokens.update(dict.fromkeys((token for token, _ in thing.tokens), thing))
 
@@ -188,7 +194,8 @@ class Directory:
             return
         self._names.pop((kind, thing.tenant, name_of(kind, thing)), None)
         if isinstance(thing, ApiKey):
-            self._keys.pop(thing.digest, None)
+            for digest in (thing.digest, *(d for d, _ in thing.previous)):
+                self._keys.pop(digest, None)
         if isinstance(thing, Installation):
             for token, _ in thing.tokens:
                 self._tokens.pop(token, None)

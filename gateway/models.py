@@ -35,7 +35,9 @@ class Tenant(Stored):
 
 
 class ApiKey(Stored):
-    """An API key; only its digest is kept. `expires_at`: microseconds, None for never."""
+    """An API key; only its digest is kept. `expires_at`: microseconds, None for never. `previous`:
+    digests it had before it was rotated, each with the time until which it still works.
+    """
 
     name: str
     digest: str
@@ -44,6 +46,13 @@ class ApiKey(Stored):
     expires_at: int | None = None
     last_used_at: int | None = None
     hint: str = ""
+    previous: tuple[tuple[str, int], ...] = ()
+
+    def works(self, digest: str, now: int) -> bool:
+        """Whether what has this digest opens anything at `now` (microseconds)."""
+        if self.expires_at is not None and self.expires_at <= now:
+            return False
+        return digest == self.digest or any(d == digest and end > now for d, end in self.previous)
 
 
 class Instance(Stored):

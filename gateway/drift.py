@@ -1,0 +1,123 @@
+"""Signs that a provider changed its payload, counted per tenant, driver and sign.
+
+Counting is free; what gathered is added to the store now and then, so that several processes count
+into one row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+
+from gateway import log
+from gateway.store.base import Record
+from gateway.store.registry import Registry
+from schemas.errors import ConflictError, StoreUnavailableError
+
+KIND = "drift"
+EVERY = 5.0  # seconds between two writes
+TRIES = 5
+MOST_SIGNS = 200  # of one driver: the words are a stranger's, and must not fill the store
+MOST_UNWRITTEN = 5000
+OTHERS = "other:more signs than are kept apart"
+
+
+@dataclass(slots=True)
+class Sign:
+    """How often one sign was seen. `first_seen`, `last_seen`: microseconds. `example`: the inbound
+    that showed it last.
+    """
+
+    count: int
+    first_seen: int
+    last_seen: int
+    example: str
+
+    def add(self, other: Sign) -> None:
+        """Take in what somebody else counted."""
+        self.count += other.count
+        self.first_seen = min(self.first_seen, other.first_seen)
+        if other.last_seen >= self.last_seen:
+            self.last_seen, self.example = other.last_seen, other.example
+
+
+class Drift:
+    """`observe(driver, what)` hears of each sign as it is noted; `what` is one of few words."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        now: Callable[[], int],
+        observe: Callable[[str, str], None] = lambda _driver, _what: None,
+    ) -> None:
+        self._registry, self._now, self._observe = registry, now, observe
+        self._unwritten: dict[tuple[str, str], dict[str, Sign]] = {}
+        self._size = 0
+
+    def note(self, tenant: str, driver: str, words: Iterable[str], inbound_id: str) -> None:
+        """Count signs such as `unknown_status:weird`. Never waits."""
+        now = self._now()
+        signs = self._unwritten.setdefault((tenant, driver), {})
+        for word in words:
+            self._observe(driver, word.partition(":")[0] if ":" in word else "quarantined")
+            known = word in signs or self._size < MOST_UNWRITTEN
+            self._size += known and word not in signs
+            _add(signs, word if known else OTHERS, Sign(1, now, now, inbound_id))
+
+    async def run(self) -> None:
+        """Write now and then, for ever; whoever cancels this calls `flush` once more."""
+        while True:
+            await asyncio.sleep(EVERY)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write what gathered; what cannot be written now is kept for the next time."""
+        unwritten, self._unwritten, self._size = self._unwritten, {}, 0
+        for (tenant, driver), signs in unwritten.items():
+            try:
+                await self._write(tenant, driver, signs)
+            except (StoreUnavailableError, ConflictError) as error:
+                log.get().warning("drift.delayed", driver=driver, error=error.message)
+                self._keep(tenant, driver, signs)
+
+    def _keep(self, tenant: str, driver: str, signs: dict[str, Sign]) -> None:
+        waiting = self._unwritten.setdefault((tenant, driver), {})
+        for word, sign in signs.items():
+            self._size += word not in waiting
+            _add(waiting, word, sign)
+
+    async def signs(self, tenant: str, driver: str) -> dict[str, Sign]:
+        """Every sign of a driver, by its word, as all processes have written it."""
+        record = await self._registry.get(KIND, _ident(tenant, driver))
+        return {word: Sign(**sign) for word, sign in record.doc.items()} if record else {}
+
+    async def _write(self, tenant: str, driver: str, signs: dict[str, Sign]) -> None:
+        """Raises ConflictError when others kept writing at the same moment."""
+        ident = _ident(tenant, driver)
+        for tried in range(1, TRIES + 1):
+            record = await self._registry.get(KIND, ident)
+            record = record or Record(kind=KIND, id=ident, tenant=tenant, name=driver)
+            known = {word: Sign(**sign) for word, sign in record.doc.items()}
+            for word, sign in signs.items():
+                room = word in known or len(known) < MOST_SIGNS
+                _add(known, word if room else OTHERS, sign)
+            record.doc = {word: asdict(sign) for word, sign in known.items()}
+            try:
+                await self._registry.put(record, expect_version=record.version)
+                return
+            except ConflictError:
+                if tried == TRIES:
+                    raise
+
+
+def _add(signs: dict[str, Sign], word: str, sign: Sign) -> None:
+    known = signs.get(word)
+    if known is None:
+        signs[word] = Sign(sign.count, sign.first_seen, sign.last_seen, sign.example)
+    else:
+        known.add(sign)
+
+
+def _ident(tenant: str, driver: str) -> str:
+    return f"{tenant}/{driver}"
