@@ -15,6 +15,7 @@ from drivers import (
     monetizze,
     pagarme,
     shopify,
+    stripe,
     ticto,
 )
 from drivers.base import Driver
@@ -29,6 +30,7 @@ DRIVERS: tuple[Driver, ...] = (
     monetizze.DRIVER,
     pagarme.DRIVER,
     shopify.DRIVER,
+    stripe.DRIVER,
     ticto.DRIVER,
 )
 

@@ -1,0 +1,45 @@
+"""Stripe's own parts that no delivery reaches: polling, and how its API is called."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from drivers.stripe import API_VERSION, DRIVER, READERS, read_poll, start_poll
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+def test_a_sweep_starts_where_the_last_one_ended() -> None:
+    first = urlsplit(start_poll({}, NOW, {}).url)
+    assert (first.netloc, first.path) == ("api.stripe.com", "/v1/events")
+    query = parse_qs(first.query)
+    assert query["created[gte]"] == ["1795258800"]
+    assert query["types[]"] == list(READERS)
+    assert len(READERS) <= 20, "Stripe takes no more types in one question"
+    again = parse_qs(urlsplit(start_poll({"since": 7}, NOW, {}).url).query)
+    assert again["created[gte]"] == ["7"]
+
+
+def test_a_page_names_the_next_by_its_last_event() -> None:
+    events = [{"id": "evt_2", "created": 20}, {"id": "evt_1", "created": 10}, {"id": "evt_0"}]
+    page = read_poll({"data": events, "has_more": True}, {"since": 5})
+    assert page.items == tuple(events)
+    assert (page.cursor, page.more) == ({"since": 20}, {"starting_after": "evt_0"})
+    last = read_poll({"data": events[:1], "has_more": False}, {"since": 30})
+    assert (last.cursor, last.more) == ({"since": 30}, {})
+    nothings: tuple[Any, ...] = ({"data": []}, {"has_more": True}, None, "x")
+    for nothing in nothings:
+        empty = read_poll(nothing, {})
+        assert (empty.items, empty.cursor, empty.more) == ((), {"since": None}, {})
+
+
+def test_calls_carry_the_key_and_the_version() -> None:
+    assert DRIVER.api
+    assert DRIVER.api.authorize({"access_token": "rk_live_x"}) == {
+        "Authorization": "Bearer rk_live_x",
+        "Stripe-Version": API_VERSION,
+    }
+    assert DRIVER.api.probe
+    assert DRIVER.api.probe({}).url == "https://api.stripe.com/v1/account"
