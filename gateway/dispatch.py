@@ -93,6 +93,10 @@ class Dispatcher:
         """Every lane of this process."""
         return self._lanes.values()
 
+    async def due(self) -> dict[str, float]:
+        """See EventLog.due."""
+        return await self._log.due()
+
     @property
     def load(self) -> int:
         """Deliveries in memory."""
@@ -127,7 +131,7 @@ class Dispatcher:
         item = self._settlement(lane, leased, outcome, at, seconds)
         self._results.append(item)
         self._settle_now.set()
-        lag = max(0.0, (self._clocks.wall() - leased.event.received_at) / 1_000_000)
+        lag = max(0.0, self._clocks.wall() / 1e6 - leased.event.received_at.timestamp())
         self._options.observe(lane.config.kind, _word(outcome), seconds, lag)
         if isinstance(outcome, Rejected) and outcome.disable:
             self._later(self._options.disable(lane.config.id, outcome.reason))

@@ -10,7 +10,10 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 
+from prometheus_client import Counter
+
 from gateway import log
+from gateway.ids import Ulids
 from gateway.store.base import Record
 from gateway.store.registry import Registry
 from schemas.errors import ConflictError, StoreUnavailableError
@@ -20,6 +23,8 @@ EVERY = 5.0  # seconds between two writes
 TRIES = 5
 MOST_SIGNS = 200  # of one driver: the words are a stranger's, and must not fill the store
 MOST_UNWRITTEN = 5000
+# What drivers begin a sign with; every other is the reason of a quarantine.
+KNOWN = frozenset({"unknown_event", "unknown_status", "missing"})
 OTHERS = "other:more signs than are kept apart"
 
 
@@ -43,15 +48,14 @@ class Sign:
 
 
 class Drift:
-    """`observe(driver, what)` hears of each sign as it is noted; `what` is one of few words."""
+    """`counter`: by driver and what the sign is about, which is one of few words. `now`: the wall
+    clock in microseconds.
+    """
 
     def __init__(
-        self,
-        registry: Registry,
-        now: Callable[[], int],
-        observe: Callable[[str, str], None] = lambda _driver, _what: None,
+        self, registry: Registry, counter: Counter, ids: Ulids, now: Callable[[], int]
     ) -> None:
-        self._registry, self._now, self._observe = registry, now, observe
+        self._registry, self._counter, self._ids, self._now = registry, counter, ids, now
         self._unwritten: dict[tuple[str, str], dict[str, Sign]] = {}
         self._size = 0
 
@@ -60,7 +64,7 @@ class Drift:
         now = self._now()
         signs = self._unwritten.setdefault((tenant, driver), {})
         for word in words:
-            self._observe(driver, word.partition(":")[0] if ":" in word else "quarantined")
+            self._counter.labels(driver, _what(word)).inc()
             known = word in signs or self._size < MOST_UNWRITTEN
             self._size += known and word not in signs
             _add(signs, word if known else OTHERS, Sign(1, now, now, inbound_id))
@@ -89,15 +93,14 @@ class Drift:
 
     async def signs(self, tenant: str, driver: str) -> dict[str, Sign]:
         """Every sign of a driver, by its word, as all processes have written it."""
-        record = await self._registry.get(KIND, _ident(tenant, driver))
+        record = await self._registry.find(KIND, tenant, driver)
         return {word: Sign(**sign) for word, sign in record.doc.items()} if record else {}
 
     async def _write(self, tenant: str, driver: str, signs: dict[str, Sign]) -> None:
         """Raises ConflictError when others kept writing at the same moment."""
-        ident = _ident(tenant, driver)
         for tried in range(1, TRIES + 1):
-            record = await self._registry.get(KIND, ident)
-            record = record or Record(kind=KIND, id=ident, tenant=tenant, name=driver)
+            record = await self._registry.find(KIND, tenant, driver)
+            record = record or Record(kind=KIND, id=self._ids(), tenant=tenant, name=driver)
             known = {word: Sign(**sign) for word, sign in record.doc.items()}
             for word, sign in signs.items():
                 room = word in known or len(known) < MOST_SIGNS
@@ -119,5 +122,7 @@ def _add(signs: dict[str, Sign], word: str, sign: Sign) -> None:
         known.add(sign)
 
 
-def _ident(tenant: str, driver: str) -> str:
-    return f"{tenant}/{driver}"
+def _what(word: str) -> str:
+    """The part of a sign that our own code wrote; the rest is a stranger's."""
+    what = word.partition(":")[0]
+    return what if what in KNOWN else "quarantined"

@@ -7,7 +7,6 @@ write.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 from gateway import log
 from gateway.directory import Directory
@@ -19,15 +18,14 @@ EVERY = 5.0  # seconds between two writes
 
 
 class KeyUse:
-    """`now`: the wall clock in microseconds."""
+    """Notes and writes the last use of every key of this process."""
 
-    def __init__(self, directory: Directory, now: Callable[[], int]) -> None:
-        self._directory, self._now = directory, now
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
         self._unwritten: dict[str, int] = {}
 
-    def note(self, key: ApiKey) -> None:
-        """This key was used now. Never waits."""
-        now = self._now()
+    def note(self, key: ApiKey, now: int) -> None:
+        """This key was used at `now` (microseconds). Never waits."""
         if key.last_used_at is None or now - key.last_used_at >= PRECISION:
             self._unwritten.setdefault(key.id, now)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -9,26 +10,46 @@ from aiohttp import web
 
 from gateway.directory import Directory
 from gateway.dispatch import Dispatcher
+from gateway.drift import Drift
 from gateway.egress import Egress
+from gateway.gauges import Gauges
 from gateway.ids import Ulids
+from gateway.ingress import Ingress
+from gateway.intake import Intake
+from gateway.jobs import Jobs
+from gateway.key_use import KeyUse
+from gateway.metrics import Metrics
+from gateway.models import ApiKey
 from gateway.pressure import Pressure
+from gateway.replay import Replays
 from gateway.security import Principal, RandomBytes, Vault
 from gateway.settings import Settings
 from gateway.store.base import Store
 from gateway.store.history import History
+from gateway.store.registry import Registry
 from sinks.base import Context
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Services:
-    """One process's parts. `now`: wall clock in microseconds. `admin`: what COMPORTA_AUTH=off acts as."""
+    """One process's parts. `now`: wall clock in microseconds. `admin`: what COMPORTA_AUTH=off acts
+    as.
+    """
 
     settings: Settings
     store: Store
+    registry: Registry
     history: History
     directory: Directory
     dispatcher: Dispatcher
+    intake: Intake
+    ingress: Ingress
+    jobs: Jobs
+    drift: Drift
+    key_use: KeyUse
     pressure: Pressure
+    metrics: Metrics
+    gauges: Gauges
     vault: Vault
     egress: Egress
     sink_context: Context
@@ -36,7 +57,13 @@ class Services:
     now: Callable[[], int]
     random: RandomBytes
     admin: Principal
-    refused: list[dict[str, object]] = field(default_factory=list)
+    admin_digest: str
+    replays: Replays
+    background: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def key_used(self, key: ApiKey) -> None:
+        """Remember that a key was used, now."""
+        self.key_use.note(key, self.now())
 
 
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)

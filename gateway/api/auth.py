@@ -36,7 +36,9 @@ def principal_of(services: Services, key: str | None) -> Principal:
     if found is None or not found.works(presented, services.now()):
         raise UnauthorizedError("this API key is not valid")
     services.key_used(found)
-    return Principal(found.tenant, found.id, found.name, frozenset(found.permissions), found.instance)
+    return Principal(
+        found.tenant, found.id, found.name, frozenset(found.permissions), found.instance
+    )
 
 
 def authorise(services: Services, request: web.Request, permission: str) -> Principal:

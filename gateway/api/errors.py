@@ -58,7 +58,11 @@ def error_response(error: RequestError, *, evolution: bool = False) -> web.Respo
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return web.Response(
-        body=codec.dumps(body), status=error.status, headers=headers, content_type="application/json", charset="utf-8"
+        body=codec.dumps(body),
+        status=error.status,
+        headers=headers,
+        content_type="application/json",
+        charset="utf-8",
     )
 
 
@@ -69,7 +73,11 @@ def _aiohttp_error(error: web.HTTPException) -> web.StreamResponse:
     body = {"error": name, "code": code, "message": error.reason or name, "details": []}
     headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
     return web.Response(
-        body=codec.dumps(body), status=error.status, headers=headers, content_type="application/json", charset="utf-8"
+        body=codec.dumps(body),
+        status=error.status,
+        headers=headers,
+        content_type="application/json",
+        charset="utf-8",
     )
 
 
@@ -77,7 +85,10 @@ def _unforeseen(request: web.Request) -> web.Response:
     ident = request.app[SERVICES].ids()
     route = request.match_info.route.resource
     log.get().exception(
-        "request.failed", error_id=ident, method=request.method, path=route.canonical if route else "?"
+        "request.failed",
+        error_id=ident,
+        method=request.method,
+        path=route.canonical if route else "?",
     )
     body = {
         "error": "Internal error",
@@ -86,4 +97,6 @@ def _unforeseen(request: web.Request) -> web.Response:
         "details": [],
         "id": ident,
     }
-    return web.Response(body=codec.dumps(body), status=500, content_type="application/json", charset="utf-8")
+    return web.Response(
+        body=codec.dumps(body), status=500, content_type="application/json", charset="utf-8"
+    )

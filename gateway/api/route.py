@@ -1,4 +1,4 @@
-"""What a route is: everything that authorises, documents and tests it, said once where it is made."""
+"""What a route is: all that authorises, documents and tests it, said once where it is made."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ from schemas.errors import (
 PUBLIC = "public"
 ANY_KEY = "any key"
 MAX_API_BODY = 1_048_576
+# The last two are what clients send that name no type at all.
+JSON_TYPES = frozenset({"application/json", "application/octet-stream", "text/plain"})
 M = TypeVar("M", bound=BaseModel)
 INSTANCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -43,18 +45,28 @@ class Call:
         return self.request.match_info[name]
 
     def instance(self) -> str:
-        """The instance named in the path. Raises BadRequestError; NotFoundError beyond the key's limit."""
+        """The instance named in the path. Raises BadRequestError, and NotFoundError beyond the
+        key's limit.
+        """
         return self.check_instance(self.path("instance"))
 
     def check_instance(self, name: str) -> str:
         """A well-formed instance name within the key's limit."""
         if not INSTANCE_NAME.fullmatch(name):
             raise BadRequestError(
-                "an instance name is a letter or digit, then up to 63 letters, digits, dots, dashes or underscores",
+                "an instance name is a letter or digit, then up to 63 of A-Z a-z 0-9 . - _",
                 code="invalid_instance",
             )
         if not self.principal.sees(name):
             raise NotFoundError(f"there is no instance {name}")
+        return name
+
+    def check_name(self, name: str, what: str) -> str:
+        """A well-formed name. Raises BadRequestError."""
+        if not INSTANCE_NAME.fullmatch(name):
+            raise BadRequestError(
+                f"{what} is a letter or digit, then up to 63 of A-Z a-z 0-9 . - _"
+            )
         return name
 
     def query(self, name: str) -> str | None:
@@ -62,9 +74,11 @@ class Call:
         return self.request.query.get(name) or None
 
     async def json(self) -> Any:
-        """The JSON body as values. Raises BadRequestError, TooLargeError or UnsupportedMediaTypeError."""
+        """The JSON body as values. Raises BadRequestError, TooLargeError or
+        UnsupportedMediaTypeError.
+        """
         kind = self.request.content_type
-        if self.request.can_read_body and kind not in {"application/json", "application/octet-stream", "text/plain"}:
+        if self.request.can_read_body and kind not in JSON_TYPES:
             raise UnsupportedMediaTypeError(f"send application/json, not {kind}")
         if self.request.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise UnsupportedMediaTypeError("send the body without Content-Encoding")
@@ -106,9 +120,9 @@ Handler = Callable[[Call], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One route. `permission`: one of security.PERMISSIONS, ANY_KEY or PUBLIC. `evolution`: answers errors in the
-    shape Evolution API's clients read. `body`, `answer`: models, for the OpenAPI document; `answers`: status -> what
-    it means.
+    """One route. `permission`: one of security.PERMISSIONS, ANY_KEY or PUBLIC. `evolution`: answers
+    errors in the shape Evolution API's clients read. `body`, `answer`: models, for the OpenAPI
+    document; `answers`: status -> what it means. `query`: names of its query parameters.
     """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -128,13 +142,18 @@ class Route:
 def respond(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     """A JSON answer."""
     return web.Response(
-        body=codec.dumps(value), status=status, headers=headers, content_type="application/json", charset="utf-8"
+        body=codec.dumps(value),
+        status=status,
+        headers=headers,
+        content_type="application/json",
+        charset="utf-8",
     )
 
 
 def data(value: Any, status: int = 200) -> web.Response:
     """A single answer, `{"data": …}`."""
-    return respond({"data": value}, status)
+    shown = value.model_dump() if isinstance(value, BaseModel) else value
+    return respond({"data": shown}, status)
 
 
 def call_of(request: web.Request, principal: Principal) -> Call:

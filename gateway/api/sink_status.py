@@ -1,0 +1,40 @@
+"""How a sink is doing: its state, what waits for it, how its last tries went."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.api.times import api_time
+from gateway.services import Services
+from schemas.sink_config import SinkConfig
+
+
+async def status_of(services: Services, config: SinkConfig) -> dict[str, Any]:
+    """The answer of `GET /{kind}/status/{instance}`."""
+    lane = services.dispatcher.lane(config.id)
+    told = await services.history.sink_status(config.id)
+    state, reason = "ok", None
+    if not config.enabled:
+        state, reason = "disabled", config.disabled_reason or "disabled by its configuration"
+    elif lane is not None and lane.breaker.state != "closed":
+        state, reason = "open", f"circuit {lane.breaker.state}: {lane.last_error or 'failing'}"
+    elif told.retrying:
+        state, reason = "retrying", told.last_error
+    return {
+        "kind": config.kind,
+        "instance": config.instance,
+        "name": config.name,
+        "enabled": config.enabled,
+        "state": state,
+        "reason": reason,
+        "circuit": lane.breaker.state if lane else "closed",
+        "last_success_at": api_time(told.last_success_at),
+        "last_error": told.last_error,
+        "last_error_at": api_time(told.last_error_at),
+        "backlog": told.backlog,
+        "retrying": told.retrying,
+        "dead": told.dead,
+        "oldest_waiting_at": api_time(told.oldest_waiting_at),
+        "attempts": told.attempts,
+        "connection": lane.sink.health().state if lane else None,
+    }

@@ -1,0 +1,290 @@
+"""The one place that wires things. Nothing happens at import; nothing is shared but what is here."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random as random_module
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from gateway import log
+from gateway.api import errors
+from gateway.api.auth import register
+from gateway.api.router import ROUTES
+from gateway.bootstrap import Keys
+from gateway.crash import crash_at
+from gateway.deferral import Deferral
+from gateway.directory import Directory
+from gateway.dispatch import Dispatcher, Options
+from gateway.drift import Drift
+from gateway.egress import Egress
+from gateway.gauges import Gauges
+from gateway.ids import Ulids
+from gateway.ingress import Ingress
+from gateway.intake import DEFER, Intake
+from gateway.jobs import Jobs
+from gateway.key_use import KeyUse
+from gateway.lane import Clocks
+from gateway.metrics import Metrics
+from gateway.models import Tenant
+from gateway.pace import Paces
+from gateway.pressure import Pressure
+from gateway.replay import Replays
+from gateway.retention import purge_forever
+from gateway.security import EVERYTHING, Principal, digest
+from gateway.services import SERVICES, Services
+from gateway.settings import Settings
+from gateway.sink_life import expedite
+from gateway.store import open_store
+from gateway.store.base import Store
+from gateway.store.history import History
+from gateway.store.registry import Registry
+from gateway.version import VERSION
+from schemas.errors import ConflictError
+from schemas.target import AllowList
+from sinks.base import Context
+
+DEFAULT_TENANT = "default"
+DRAIN_SECONDS = 20.0
+
+
+def wall_clock() -> int:
+    """Microseconds since 1970."""
+    return time.time_ns() // 1000
+
+
+def build(settings: Settings, keys: Keys) -> web.Application:
+    """The application of one process. Its parts live from start-up to clean-up."""
+    app = web.Application(middlewares=[errors.answer_errors])
+    register(app, ROUTES)
+    for method in ("POST", "GET", "HEAD", "PUT"):
+        for path in ("/hooks/{driver}/{token}", "/hooks/{driver}/{token}/"):
+            app.router.add_route(method, path, _ingest)
+    app.cleanup_ctx.append(partial(_run, settings, keys))
+    app.on_shutdown.append(_drain)
+    return app
+
+
+async def _ingest(request: web.Request) -> web.StreamResponse:
+    return await request.app[SERVICES].ingress.handle(request)
+
+
+async def _run(settings: Settings, keys: Keys, app: web.Application) -> AsyncIterator[None]:
+    """Open everything, run the background work, and close in reverse order."""
+    metrics = Metrics(VERSION)
+    ids = Ulids(wall_clock, os.urandom)
+    if not settings.is_postgres:
+        Path(settings.store_url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    store = await open_store(
+        settings.store_url,
+        node=ids(),
+        lease_seconds=settings.lease_seconds,
+        observe=metrics.stored,
+        crash=crash_at(settings.crash_at),
+    )
+    try:
+        services = await wire(settings, keys, store, metrics, ids)
+        app[SERVICES] = services
+        tasks = _start(services)
+        try:
+            yield
+        finally:
+            await _stop(services, tasks)
+    finally:
+        await store.close()
+
+
+async def wire(
+    settings: Settings, keys: Keys, store: Store, metrics: Metrics, ids: Ulids
+) -> Services:
+    """Every part, over an open store, with the configuration loaded."""
+    crash = crash_at(settings.crash_at)
+    registry, history = Registry(store.database, store.notify), History(store.database)
+    directory = Directory(registry, keys.vault)
+    await directory.load()
+    await _ensure_tenant(directory)
+    allow = AllowList.parse(settings.allow_targets)
+    egress = Egress(
+        allow=allow,
+        require_https=settings.require_https,
+        own=settings.base_url,
+        ca_file=settings.ca_file,
+    )
+    context = _sink_context(settings, egress, keys)
+    clocks = Clocks(wall_clock, time.monotonic)
+    options = Options(
+        schedule=settings.retry_schedule,
+        lease_seconds=settings.lease_seconds,
+        random=random_module.random,
+        disable=partial(_disable, directory),
+        recovered=partial(_recovered, store),
+        observe=metrics.delivered,
+        crash=crash,
+    )
+    dispatcher = Dispatcher(store.log, directory, context, clocks, options)
+    drift = Drift(registry, metrics.drift, ids, wall_clock)
+    intake = Intake(store.log, directory, dispatcher, drift, ids)
+    disk = None if settings.is_postgres else settings.data_dir.absolute()
+    pressure = Pressure(store, dispatcher, max_backlog=settings.max_backlog, disk=_existing(disk))
+    replays = Replays(store, history, registry, directory, dispatcher, ids)
+    runners = {DEFER: Deferral(history, directory, intake).run, replays.kind: replays.run}
+    return Services(
+        settings=settings,
+        store=store,
+        registry=registry,
+        history=history,
+        directory=directory,
+        dispatcher=dispatcher,
+        intake=intake,
+        ingress=Ingress(
+            intake=intake,
+            directory=directory,
+            pressure=pressure,
+            metrics=metrics,
+            paces=Paces(settings.ingest_rate),
+            max_body=settings.max_body,
+            now=wall_clock,
+            monotonic=time.monotonic,
+            random=random_module.random,
+            keys=lambda _url: None,
+            crash=crash,
+        ),
+        jobs=Jobs(store.log, runners),
+        replays=replays,
+        drift=drift,
+        key_use=KeyUse(directory),
+        pressure=pressure,
+        metrics=metrics,
+        gauges=Gauges(metrics, store.database, directory, dispatcher, time.monotonic),
+        vault=keys.vault,
+        egress=egress,
+        sink_context=context,
+        ids=ids,
+        now=wall_clock,
+        random=os.urandom,
+        admin_digest=digest(keys.admin_key),
+        admin=Principal(DEFAULT_TENANT, "admin", "admin", frozenset({EVERYTHING})),
+    )
+
+
+def _existing(path: Path | None) -> Path | None:
+    """The nearest folder that exists, for asking its disk."""
+    while path is not None and not path.exists():
+        path = path.parent
+    return path
+
+
+async def _ensure_tenant(directory: Directory) -> None:
+    if any(t.id == DEFAULT_TENANT for t in directory.tenants()):
+        return
+    try:
+        await directory.save(
+            "tenant", Tenant(id=DEFAULT_TENANT, tenant=DEFAULT_TENANT, name=DEFAULT_TENANT)
+        )
+    except ConflictError:
+        await directory.refresh("tenant", DEFAULT_TENANT)
+
+
+def _sink_context(settings: Settings, egress: Egress, keys: Keys) -> Context:
+    pusher = {
+        "app_id": settings.pusher_app_id,
+        "key": settings.pusher_key,
+        "secret": settings.pusher_secret.get_secret_value(),
+        "cluster": settings.pusher_cluster,
+        "host": settings.pusher_host,
+    }
+    sqs = {
+        "region": settings.sqs_region,
+        "access_key_id": settings.sqs_access_key_id,
+        "secret_access_key": settings.sqs_secret_access_key.get_secret_value(),
+        "account_id": settings.sqs_account_id,
+        "endpoint_url": settings.sqs_base_url,
+    }
+    wide: dict[str, dict[str, Any]] = {
+        "rabbitmq": {"uri": settings.rabbitmq_uri.get_secret_value()},
+        "nats": {"url": settings.nats_url.get_secret_value()},
+        "sqs": sqs,
+        "pusher": pusher,
+    }
+    return Context(
+        http=egress,
+        now=wall_clock,
+        server_url=settings.base_url,
+        user_agent=f"Comporta/{VERSION}",
+        server_wide={kind: {k: v for k, v in named.items() if v} for kind, named in wide.items()},
+        guard=egress.guard,
+        claim_url=lambda tenant, event: f"{settings.base_url}/claims/{tenant}/{event}",
+        apikey=keys.admin_key,
+        timeout=settings.delivery_timeout,
+    )
+
+
+async def _disable(directory: Directory, sink_id: str, reason: str) -> None:
+    """Switch a sink off because the other side wants nothing any more."""
+    config = directory.sink(sink_id)
+    if config is None or not config.enabled:
+        return
+    update = {"enabled": False, "disabled_reason": reason, "updated_at": wall_clock()}
+    try:
+        await directory.save_sink(config.model_copy(update=update))
+    except ConflictError:
+        return  # somebody configures it right now: theirs is the newer word
+    log.get().warning("sink.disabled", sink_id=sink_id, kind=config.kind, reason=reason)
+
+
+async def _recovered(store: Store, sink_id: str) -> None:
+    freed = await expedite(store.database, sink_id)
+    log.get().info("sink.recovered", sink_id=sink_id, count=freed)
+    await store.notify("deliveries", sink_id)
+
+
+def _start(services: Services) -> list[asyncio.Task[None]]:
+    """Begin the background work of this process."""
+    loop = asyncio.get_running_loop()
+    services.store.listen(partial(_heard, services, loop))
+    services.dispatcher.start()
+    work: list[Callable[[], Awaitable[None]]] = [
+        services.pressure.watch,
+        services.jobs.run,
+        services.drift.run,
+        services.key_use.run,
+        partial(purge_forever, services.store.log, services.settings.retention_days, wall_clock),
+    ]
+    services.dispatcher.wake()
+    return [loop.create_task(run()) for run in work]  # type: ignore[arg-type]  # reason: each is a coroutine function
+
+
+def _heard(
+    services: Services, loop: asyncio.AbstractEventLoop, topic: str, payload: str
+) -> None:
+    """A change somewhere."""
+    if topic == "config":
+        kind, _, ident = payload.partition("/")
+        task = loop.create_task(services.directory.refresh(kind, ident))
+        services.background.add(task)
+        task.add_done_callback(services.background.discard)
+    elif topic == "deliveries":
+        services.dispatcher.wake()
+
+
+async def _drain(app: web.Application) -> None:
+    """Refuse what is new while what is in flight ends."""
+    app[SERVICES].pressure.draining = True
+
+
+async def _stop(services: Services, tasks: list[asyncio.Task[None]]) -> None:
+    services.pressure.draining = True
+    await services.jobs.close()
+    await services.dispatcher.stop(DRAIN_SECONDS)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, *services.background, return_exceptions=True)
+    await services.drift.flush()
+    await services.key_use.flush()
+    await services.egress.close()

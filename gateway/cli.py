@@ -1,0 +1,220 @@
+"""The command line: `comporta COMMAND --help` says the rest.
+
+Exit status: 0 done, 1 it did not work, 2 the call was wrong. Every command imports what it needs
+when it runs, so that `--help` is instant.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from gateway.settings import Settings
+
+app = typer.Typer(
+    name="comporta",
+    help="Comporta, the event gateway for commerce: provider webhooks in, canonical events out, "
+    "nothing lost. `comporta demo` shows all of it in a minute.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+keys = typer.Typer(help="API keys and encryption keys.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
+
+
+def fail(message: str, status: int = 1) -> NoReturn:
+    """End with one clear line."""
+    print(f"comporta: {message}", file=sys.stderr)
+    raise typer.Exit(status)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The settings of the environment, with what the command line says on top."""
+    from gateway.settings import PREFIX, Settings, SettingsError  # noqa: PLC0415 - only when used
+
+    environ = dict(os.environ)
+    environ |= {PREFIX + k.upper(): str(v) for k, v in overrides.items() if v is not None}
+    try:
+        return Settings.load(environ)
+    except SettingsError as error:
+        fail(str(error), 2)
+
+
+def _guarded(work: Callable[[], Any]) -> Any:
+    """Run a command; its foreseeable failures become one line."""
+    from gateway.admin_client import AdminError  # noqa: PLC0415 - only when used
+    from gateway.samples import UnknownSampleError  # noqa: PLC0415 - only when used
+    from gateway.security import SecretsError  # noqa: PLC0415 - only when used
+    from gateway.settings import SettingsError  # noqa: PLC0415 - only when used
+    from schemas.errors import ComportaError  # noqa: PLC0415 - only when used
+
+    try:
+        return work()
+    except (AdminError, UnknownSampleError, SecretsError, SettingsError) as error:
+        fail(str(error))
+    except ComportaError as error:
+        fail(error.message)
+    except OSError as error:
+        fail(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="address to listen on")] = None,
+    port: Annotated[int | None, typer.Option(help="port to listen on")] = None,
+    workers: Annotated[int | None, typer.Option(help="processes (PostgreSQL only)")] = None,
+) -> None:
+    """Run the gateway. Without configuration: SQLite in ./data, http://127.0.0.1:8080."""
+    from gateway.serve import serve as run  # noqa: PLC0415 - only when used
+
+    settings = load_settings(host=host, port=port, workers=workers)
+    status = _guarded(lambda: run(settings))
+    raise typer.Exit(status)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the store's schema up to date, and say what was done."""
+    from gateway.maintenance import migrate as run  # noqa: PLC0415 - only when used
+
+    settings = load_settings()
+    print(_guarded(lambda: asyncio.run(run(settings))))
+
+
+@app.command()
+def doctor() -> None:
+    """Check configuration, store, keys and the running gateway; exit 1 when something is wrong."""
+    from gateway.maintenance import examine  # noqa: PLC0415 - only when used
+
+    settings = load_settings()
+    findings = _guarded(lambda: asyncio.run(examine(settings)))
+    for finding in findings:
+        print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.subject:<14} {finding.detail}")
+    raise typer.Exit(0 if all(f.ok for f in findings) else 1)
+
+
+@app.command()
+def demo() -> None:
+    """Play a real delivery through a real gateway in a temporary folder, and show each step."""
+    from gateway.demo import demo as run  # noqa: PLC0415 - only when used
+
+    raise typer.Exit(_guarded(lambda: asyncio.run(run())))
+
+
+@app.command()
+def drivers(
+    as_json: Annotated[bool, typer.Option("--json", help="as JSON, for programs")] = False,
+) -> None:
+    """The catalogue of providers."""
+    from gateway.catalogue import as_json_text, as_table  # noqa: PLC0415 - only when used
+
+    print(as_json_text() if as_json else as_table())
+
+
+@app.command()
+def send(
+    sample: Annotated[str, typer.Argument(help="driver/case, e.g. shopify/orders_paid")] = "",
+    to: Annotated[str, typer.Option(help="the ingest URL of an installation")] = "",
+    secret: Annotated[str, typer.Option(help="that installation's secret")] = "",
+    list_them: Annotated[bool, typer.Option("--list", help="name every sample")] = False,
+) -> None:
+    """Send a bundled sample delivery, freshly signed, to a running gateway."""
+    from gateway import samples  # noqa: PLC0415 - only when used
+    from gateway.sending import send as run  # noqa: PLC0415 - only when used
+
+    if list_them:
+        print("\n".join(samples.names()))
+        return
+    if not sample or not to:
+        fail("say which sample and --to which URL (see --help)", 2)
+    status, body = _guarded(lambda: run(samples.load(sample), to, secret))
+    print(f"{status} {body}")
+    raise typer.Exit(0 if status < 400 else 1)
+
+
+@keys.command("create")
+def keys_create(
+    name: str,
+    permission: Annotated[list[str] | None, typer.Option(help="repeatable; default *")] = None,
+    instance: Annotated[str | None, typer.Option(help="the only instance it may touch")] = None,
+    expires_at: Annotated[str | None, typer.Option(help="ISO 8601 time of its end")] = None,
+) -> None:
+    """Make an API key on the running gateway; it is shown once."""
+    body = {
+        "name": name,
+        "permissions": permission or ["*"],
+        "instance": instance,
+        "expires_at": expires_at,
+    }
+    answer = _call("POST", "/api-keys", {k: v for k, v in body.items() if v is not None})
+    print(answer["data"]["key"])
+
+
+@keys.command("list")
+def keys_list() -> None:
+    """The API keys of the running gateway."""
+    for key in _call("GET", "/api-keys")["data"]:
+        print(f"{key['id']}  {key['name']:<24} {','.join(key['permissions'])}")
+
+
+@keys.command("revoke")
+def keys_revoke(ident: str) -> None:
+    """End an API key at once."""
+    _call("DELETE", f"/api-keys/{ident}")
+    print(f"revoked {ident}")
+
+
+@keys.command("generate-secret")
+def keys_generate_secret() -> None:
+    """Print a fresh encryption key for COMPORTA_SECRET_KEYS."""
+    from cryptography.fernet import Fernet  # noqa: PLC0415 - only when used
+
+    print(Fernet.generate_key().decode())
+
+
+def _call(method: str, path: str, body: Any = None) -> Any:
+    from gateway.admin_client import AdminClient  # noqa: PLC0415 - only when used
+
+    settings = load_settings()
+    return _guarded(lambda: AdminClient.of(settings).call(method, path, body))
+
+
+@app.command()
+def renormalize(
+    driver: Annotated[str, typer.Argument(help="the driver that was fixed")],
+    since: Annotated[str | None, typer.Option(help="ISO 8601 time; default everything")] = None,
+) -> None:
+    """Read the quarantined deliveries of a driver again, on the running gateway."""
+    body = {"driver": driver} | ({"from": since} if since else {})
+    answer = _call("POST", "/processing/renormalize", body)
+    print(f"{answer['data'].get('matched', 0)} deliveries are being read again")
+
+
+@app.command()
+def replay(
+    instance: Annotated[str | None, typer.Option(help="of one instance")] = None,
+    sink: Annotated[str | None, typer.Option(help="to one sink: its kind, kind/name or id")] = None,
+    status: Annotated[str, typer.Option(help="dead, canceled or succeeded")] = "dead",
+    since: Annotated[str | None, typer.Option(help="ISO 8601 time")] = None,
+    until: Annotated[str | None, typer.Option(help="ISO 8601 time")] = None,
+) -> None:
+    """Deliver again, in bulk, on the running gateway."""
+    wanted = {"instance": instance, "sink": sink, "status": status, "from": since, "to": until}
+    body = {"filter": {k: v for k, v in wanted.items() if v is not None}}
+    data = _call("POST", "/processing/replay", body)["data"]
+    print(f"replay {data['id']}: {data['matched']} deliveries")
+
+
+def main() -> None:
+    """The console script."""
+    app()

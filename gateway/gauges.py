@@ -1,0 +1,71 @@
+"""The metrics that are read rather than counted: refreshed when somebody asks, at most every few
+seconds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from gateway.directory import Directory
+from gateway.dispatch import Dispatcher
+from gateway.metrics import Metrics
+from gateway.store.base import Database
+from schemas.errors import StoreUnavailableError
+from schemas.sink_config import KINDS
+
+EVERY = 5.0
+
+# Bounded per sink, so that a scrape costs the same whatever the backlog.
+WAITING = """
+SELECT count(*), min(created_at) FROM (
+    SELECT created_at FROM deliveries WHERE sink_id = $1 AND state = 'pending'
+    ORDER BY next_at LIMIT 100000
+) AS waiting
+"""
+
+
+class Gauges:
+    """`refresh` before rendering the metrics."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        database: Database,
+        directory: Directory,
+        dispatcher: Dispatcher,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._metrics, self._database = metrics, database
+        self._directory, self._dispatcher = directory, dispatcher
+        self._monotonic, self._fresh_until = monotonic, 0.0
+
+    async def refresh(self) -> None:
+        """Bring the gauges up to date; a store that does not answer leaves them as they were."""
+        now = self._monotonic()
+        if now < self._fresh_until:
+            return
+        self._fresh_until = now + EVERY
+        try:
+            await self._waiting()
+        except StoreUnavailableError:
+            return
+        states = Counter(lane.breaker.state for lane in self._dispatcher.lanes)
+        for state in ("closed", "open", "half_open"):
+            self._metrics.circuits.labels(state).set(states[state])
+
+    async def _waiting(self) -> None:
+        backlog: dict[str, int] = dict.fromkeys(KINDS, 0)
+        oldest: dict[str, float] = dict.fromkeys(KINDS, 0.0)
+        due, now = await self._dispatcher.due(), await self._database.now()
+        for sink_id in due:
+            config = self._directory.sink(sink_id)
+            if config is None:
+                continue
+            ((count, first),) = await self._database.fetch(WAITING, sink_id)
+            backlog[config.kind] += count
+            if first is not None:
+                oldest[config.kind] = max(oldest[config.kind], (now - first) / 1e6)
+        for kind in KINDS:
+            self._metrics.backlog.labels(kind).set(backlog[kind])
+            self._metrics.oldest.labels(kind).set(oldest[kind])

@@ -1,0 +1,266 @@
+"""From what a driver made of a delivery to committed rows and deliveries on their way.
+
+Ingress, renormalizing, enrichment, polling and the Evolution channel all come through here, so that
+dedupe, routing and deferral are the same for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from drivers.base import Receipt
+from gateway.directory import Directory
+from gateway.dispatch import Dispatcher
+from gateway.drift import Drift
+from gateway.ids import Ulids
+from gateway.models import Installation
+from gateway.routing import targets
+from gateway.store.base import (
+    Append,
+    Appended,
+    EventLog,
+    Leased,
+    NewDelivery,
+    NewEvent,
+    NewInbound,
+    NewJob,
+)
+from gateway.store.keys import stored_event
+from schemas import codec
+from schemas.events import WEIGHTS, Event, key_of
+from schemas.request import Inbound
+from schemas.sink_config import SinkConfig
+
+DEFER = "defer"
+ENRICH = "enrich"
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Origin:
+    """Where events come from: an installation's, or the gateway's own (`installation_id` None)."""
+
+    tenant: str
+    instance: str
+    installation_id: str | None
+    driver: str
+    received_at: int
+
+    @classmethod
+    def of(cls, installation: Installation, received_at: int) -> Origin:
+        """The origin of what an installation received."""
+        return cls(
+            tenant=installation.tenant,
+            instance=installation.instance,
+            installation_id=installation.id,
+            driver=installation.driver,
+            received_at=received_at,
+        )
+
+
+def micros(at: datetime) -> int:
+    """An aware time in microseconds since 1970."""
+    return round(at.timestamp() * 1_000_000)
+
+
+class Intake:
+    """Appends events with their deliveries, and offers those born leased to the dispatcher."""
+
+    def __init__(
+        self,
+        event_log: EventLog,
+        directory: Directory,
+        dispatcher: Dispatcher,
+        drift: Drift,
+        ids: Ulids,
+    ) -> None:
+        self._log, self._directory, self._dispatcher = event_log, directory, dispatcher
+        self._drift, self._ids = drift, ids
+
+    async def take(
+        self, installation: Installation, inbound: Inbound, receipt: Receipt
+    ) -> Appended:
+        """Store a delivery that was verified just now, whatever its outcome."""
+        origin = Origin.of(installation, micros(inbound.received_at))
+        row = NewInbound(
+            id=self._ids(),
+            received_at=origin.received_at,
+            method=inbound.method,
+            query=codec.dumps(inbound.query),
+            headers=codec.dumps(receipt.headers),
+            body=receipt.body,
+            outcome=receipt.outcome,
+            delivery_key=receipt.delivery_key,
+            reason=receipt.reason,
+        )
+        return await self._append(origin, row, receipt)
+
+    async def again(
+        self,
+        installation: Installation,
+        row: NewInbound,
+        receipt: Receipt,
+        *,
+        finishes: tuple[str, int] | None = None,
+    ) -> Appended:
+        """Bring a stored inbound up to date: renormalized, enriched, or its deferred event due."""
+        row.outcome, row.reason = receipt.outcome, receipt.reason
+        origin = Origin.of(installation, row.received_at)
+        return await self._append(origin, row, receipt, again=True, finishes=finishes)
+
+    async def emit(
+        self, origin: Origin, events: Sequence[Event], *, finishes: tuple[str, int] | None = None
+    ) -> Appended:
+        """Store events that no inbound tells."""
+        made = tuple(self._event(origin, event) for event in events)
+        item = self._item(origin, None, made, finishes=finishes)
+        return await self._commit(item)
+
+    async def _append(
+        self,
+        origin: Origin,
+        row: NewInbound,
+        receipt: Receipt,
+        *,
+        again: bool = False,
+        finishes: tuple[str, int] | None = None,
+    ) -> Appended:
+        now = [e for e in receipt.events if not e.defer_seconds]
+        jobs = [self._deferral(origin, row.id, e) for e in receipt.events if e.defer_seconds]
+        if receipt.outcome == "enriching":
+            jobs.append(self._enrichment(origin, row.id))
+        words = [word for event in receipt.events for word in event.drift]
+        if receipt.outcome == "quarantined":
+            words.append(receipt.reason or "quarantined")
+        if words:
+            self._drift.note(origin.tenant, origin.driver, words, row.id)
+        item = self._item(
+            origin,
+            row,
+            tuple(self._event(origin, event) for event in now),
+            again=again,
+            jobs=tuple(jobs),
+            cancels=tuple(deferral_name(origin, name) for name in receipt.settles),
+            finishes=finishes,
+        )
+        return await self._commit(item)
+
+    def _item(
+        self, origin: Origin, row: NewInbound | None, events: tuple[NewEvent, ...], **more: Any
+    ) -> Append:
+        instance = self._directory.instance(origin.tenant, origin.instance)
+        return Append(
+            tenant=origin.tenant,
+            instance=origin.instance,
+            installation_id=origin.installation_id,
+            driver=origin.driver,
+            received_at=origin.received_at,
+            inbound=row,
+            events=events,
+            skip_superseded=bool(instance and instance.skip_superseded),
+            **more,
+        )
+
+    async def _commit(self, item: Append) -> Appended:
+        told = await self._log.append(item)
+        if not told.duplicate and item.events:
+            self._send(item, told)
+        return told
+
+    def _send(self, item: Append, told: Appended) -> None:
+        """Offer what was born leased; wake the claims for the rest."""
+        leased: list[Leased] = []
+        waiting = False
+        for event, known in zip(item.events, told.events, strict=True):
+            if known.duplicate or (known.superseded and item.skip_superseded):
+                continue
+            stored = None
+            for delivery in event.deliveries:
+                if not delivery.leased:
+                    waiting = True
+                    continue
+                stored = stored or stored_event(
+                    item, event, known.seq, superseded=known.superseded
+                )
+                leased.append(
+                    Leased(
+                        id=delivery.id,
+                        token=1,
+                        sink_id=delivery.sink_id,
+                        attempts=0,
+                        replay=0,
+                        event=stored,
+                    )
+                )
+        if leased:
+            self._dispatcher.offer(leased)
+        if waiting:
+            self._dispatcher.wake()
+
+    def _event(self, origin: Origin, event: Event) -> NewEvent:
+        data = codec.dumps(event.data)
+        occurred_at = origin.received_at if event.occurred_at is None else micros(event.occurred_at)
+        sinks = self._directory.sinks_of(origin.tenant, origin.instance)
+        chosen = targets(sinks, event.name, lambda: _document(origin, event, data)) if sinks else ()
+        return NewEvent(
+            id=self._ids(),
+            name=event.name,
+            key=event.key,
+            dedupe_key=event.dedupe_key,
+            occurred_at=occurred_at,
+            provider_event=event.provider_event,
+            provider_event_id=event.provider_event_id,
+            weight=WEIGHTS.get(event.name),
+            test=event.test,
+            data=data,
+            deliveries=tuple(self._delivery(sink) for sink in chosen),
+        )
+
+    def _delivery(self, sink: SinkConfig) -> NewDelivery:
+        return NewDelivery(
+            id=self._ids(),
+            sink_id=sink.id,
+            leased=self._dispatcher.takes(sink),
+            ordered=sink.ordered,
+        )
+
+    def _deferral(self, origin: Origin, inbound_id: str, event: Event) -> NewJob:
+        doc = {
+            "installation_id": origin.installation_id,
+            "inbound_id": inbound_id,
+            "name": event.name,
+        }
+        return NewJob(
+            id=self._ids(),
+            kind=DEFER,
+            due_in=float(event.defer_seconds),
+            unique=deferral_name(origin, event.defer_as or event.key),
+            doc=codec.dumps(doc),
+        )
+
+    def _enrichment(self, origin: Origin, inbound_id: str) -> NewJob:
+        doc = {"installation_id": origin.installation_id, "inbound_id": inbound_id}
+        return NewJob(id=self._ids(), kind=ENRICH, unique=f"{ENRICH}/{inbound_id}", doc=codec.dumps(doc))
+
+
+def deferral_name(origin: Origin, name: str) -> str:
+    """The unique name of the job that waits for `name` of this installation."""
+    return f"{DEFER}/{origin.installation_id}/{name}"
+
+
+def _document(origin: Origin, event: Event, data: bytes) -> dict[str, Any]:
+    """What filters see: the envelope as values."""
+    return {
+        "event": event.name,
+        "key": key_of(event.name),
+        "instance": origin.instance,
+        "driver": origin.driver,
+        "installation_id": origin.installation_id,
+        "provider_event": event.provider_event,
+        "test": event.test,
+        "data": orjson.loads(data),
+    }

@@ -1,0 +1,80 @@
+"""What Prometheus is told. One registry per process, made here and handed on; no per-instance labels.
+
+https://prometheus.io/docs/practices/naming/
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+LAG_BUCKETS = (*BUCKETS, 300, 1800, 7200, 18000, 86400)
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+
+
+class Metrics:
+    """Every metric of one process. Children of labels are looked up once and kept."""
+
+    def __init__(self, version: str) -> None:
+        self.registry = CollectorRegistry()
+        made = {"registry": self.registry, "namespace": "comporta"}
+        self._ingested = Counter(
+            "ingress_requests", "Deliveries by outcome", ["driver", "outcome"], **made
+        )
+        self._ingest_seconds = Histogram(
+            "ingress_seconds", "From the request to its answer", buckets=BUCKETS, **made
+        )
+        self._commit_seconds = Histogram(
+            "store_commit_seconds", "One group commit", buckets=BUCKETS, **made
+        )
+        self._batch = Histogram("store_batch_size", "Items of a group commit", buckets=SIZES, **made)
+        self._deliveries = Counter(
+            "deliveries", "Attempts by outcome", ["kind", "outcome"], **made
+        )
+        self._attempt = Histogram(
+            "delivery_attempt_seconds", "One attempt", ["kind"], buckets=BUCKETS, **made
+        )
+        self._lag = Histogram(
+            "delivery_lag_seconds", "From receipt to delivery", ["kind"], buckets=LAG_BUCKETS, **made
+        )
+        self.backlog = Gauge("backlog", "Deliveries waiting", ["kind"], **made)
+        self.oldest = Gauge(
+            "oldest_waiting_seconds", "Age of the oldest waiting delivery", ["kind"], **made
+        )
+        self.circuits = Gauge("circuits", "Sinks by circuit state", ["state"], **made)
+        self.websockets = Gauge("websocket_connections", "Open connections", **made)
+        self.drift = Counter("drift", "Signs of changed payloads", ["driver", "reason"], **made)
+        Gauge("build_info", "Version", ["version"], **made).labels(version).set(1)
+        self._children: dict[tuple[str, ...], Counter] = {}
+        self._by_kind: dict[str, tuple[Histogram, Histogram]] = {}
+
+    def ingested(self, driver: str, outcome: str, seconds: float) -> None:
+        """One delivery was answered."""
+        key = (driver, outcome)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = self._ingested.labels(driver, outcome)
+        child.inc()
+        self._ingest_seconds.observe(seconds)
+
+    def stored(self, name: str, value: float) -> None:
+        """What the store observes: `commit_seconds` or `batch_size`."""
+        (self._commit_seconds if name == "commit_seconds" else self._batch).observe(value)
+
+    def delivered(self, kind: str, outcome: str, seconds: float, lag: float) -> None:
+        """One attempt ended."""
+        key = ("delivery", kind, outcome)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = self._deliveries.labels(kind, outcome)
+        child.inc()
+        pair = self._by_kind.get(kind)
+        if pair is None:
+            pair = self._by_kind[kind] = (self._attempt.labels(kind), self._lag.labels(kind))
+        pair[0].observe(seconds)
+        if outcome == "succeeded":
+            pair[1].observe(lag)
+
+    def render(self) -> bytes:
+        """The text exposition."""
+        return generate_latest(self.registry)

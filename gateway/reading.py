@@ -1,0 +1,109 @@
+"""Reading a request's body: bounded in bytes before and after inflation, and in time.
+
+aiohttp's own decompression is off: it lets truncated gzip through as an empty body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+
+from aiohttp import web
+
+from schemas.errors import (
+    BadRequestError,
+    RequestError,
+    TooLargeError,
+    UnsupportedMediaTypeError,
+)
+
+READ_SECONDS = 10.0
+DRAIN_SECONDS, DRAIN_BYTES = 1.0, 8 * 1024 * 1024
+_WINDOW = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+
+
+class RequestTimeoutError(RequestError):
+    """The body did not arrive in time."""
+
+    status, error, code = 408, "Request timeout", "request_timeout"
+
+
+async def read_body(request: web.Request, limit: int) -> bytes:
+    """The whole body with its Content-Encoding undone, at most `limit` bytes of either.
+
+    Raises TooLargeError, UnsupportedMediaTypeError, BadRequestError or RequestTimeoutError.
+    """
+    if request.headers.get("Transfer-Encoding", "chunked").strip().lower() != "chunked":
+        raise BadRequestError("only `Transfer-Encoding: chunked` is understood")
+    encoding = _encoding(request)
+    if (request.content_length or 0) > limit:
+        await _drain(request)
+        raise TooLargeError(f"the body is larger than {limit} bytes")
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            raw = await _read(request, limit)
+    except TimeoutError:
+        raise RequestTimeoutError(f"the body did not arrive within {READ_SECONDS:g} s") from None
+    if raw is None:
+        await _drain(request)
+        raise TooLargeError(f"the body is larger than {limit} bytes")
+    return raw if encoding is None else inflate(raw, encoding, limit)
+
+
+def _encoding(request: web.Request) -> str | None:
+    value = request.headers.get("Content-Encoding", "").strip().lower()
+    if value in {"", "identity"}:
+        return None
+    if value not in _WINDOW or len(request.headers.getall("Content-Encoding")) > 1:
+        raise UnsupportedMediaTypeError(f"Content-Encoding {value[:40]!r} is not understood")
+    return value
+
+
+async def _read(request: web.Request, limit: int) -> bytes | None:
+    """The bytes sent, or None when they are more than `limit`."""
+    chunks, size = [], 0
+    async for chunk in request.content.iter_any():
+        size += len(chunk)
+        if size > limit:
+            return None
+        chunks.append(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def _drain(request: web.Request) -> None:
+    """Take what the client still sends for a moment, so that it reads the answer."""
+    try:
+        async with asyncio.timeout(DRAIN_SECONDS):
+            left = DRAIN_BYTES
+            while left > 0 and (chunk := await request.content.readany()):
+                left -= len(chunk)
+    except (TimeoutError, ConnectionError):
+        return
+
+
+def inflate(raw: bytes, encoding: str, limit: int) -> bytes:
+    """`raw` decompressed, whole and at most `limit` bytes. Raises BadRequestError, TooLargeError."""
+    windows = (_WINDOW[encoding], -15) if encoding == "deflate" else (_WINDOW[encoding],)
+    for window in windows:
+        try:
+            return _inflate(raw, window, limit)
+        except zlib.error:
+            continue
+    raise BadRequestError(f"the body is not valid {encoding}", code="invalid_encoding")
+
+
+def _inflate(raw: bytes, window: int, limit: int) -> bytes:
+    parts, size, left = [], 0, raw
+    while left:
+        machine = zlib.decompressobj(window)
+        part = machine.decompress(left, limit + 1 - size)
+        size += len(part)
+        if size > limit:
+            raise TooLargeError(f"the body is larger than {limit} bytes when decompressed")
+        if not machine.eof:
+            raise zlib.error("truncated")
+        parts.append(part)
+        left = machine.unused_data
+    if not parts:
+        raise zlib.error("empty")
+    return b"".join(parts)
