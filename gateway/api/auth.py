@@ -6,6 +6,7 @@ Checked before anything is looked up, and the same way whether the key is unknow
 from __future__ import annotations
 
 import hmac
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
@@ -42,7 +43,10 @@ def principal_of(services: Services, key: str | None) -> Principal:
 
 
 def authorise(services: Services, request: web.Request, permission: str) -> Principal:
-    """The principal of a request that needs `permission`. Raises UnauthorizedError or ForbiddenError."""
+    """The principal of a request that needs `permission`.
+
+    Raises UnauthorizedError or ForbiddenError.
+    """
     principal = principal_of(services, presented_key(request))
     if permission != ANY_KEY and not principal.may(permission):
         raise ForbiddenError(f"this API key lacks the permission {permission}")
@@ -60,7 +64,7 @@ def register(app: web.Application, routes: tuple[Route, ...]) -> None:
             app.router.add_route(route.method, path, handler)
 
 
-def _guarded(route: Route):  # type: ignore[no-untyped-def]  # reason: aiohttp's handler type is inferred
+def _guarded(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handle(request: web.Request) -> web.StreamResponse:
         if route.evolution:
             request["evolution"] = True

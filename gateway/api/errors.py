@@ -1,4 +1,4 @@
-"""Errors as answers: the one place that turns our exceptions, and aiohttp's, into the contract's JSON."""
+"""Errors as answers: the one place that turns our exceptions, and aiohttp's, into JSON."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ _HTTP = {
 
 @web.middleware
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every failure as `{"error", "code", "message", "details"}` with its status; the unforeseen as 500 with an id."""
+    """Every failure as `{"error", "code", "message", "details"}` with its status; the unforeseen as
+    500 with an id.
+    """
     try:
         return await handler(request)
     except RequestError as error:
@@ -37,7 +39,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         return _aiohttp_error(error)
     except ConnectionResetError:
         raise
-    except Exception:
+    except Exception:  # noqa: BLE001 - whatever it is, the caller gets an answer and we a trace
         return _unforeseen(request)
 
 
