@@ -143,17 +143,26 @@ async def test_requests_go_out_bare(
     egress: Egress, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9/")
-    receiver.answer = lambda _: web.Response(headers={"Set-Cookie": "a=b"})
-    for _ in range(2):
-        await egress.request("PUT", receiver.url + "?a=%2F&b=+", headers={"X-One": "1"}, body=b"x")
+    url = receiver.url + "?a=%2F&b=+"
+    await egress.request("PUT", url, headers={"X-One": "1"}, body=b"x")
     last = receiver.got[-1]
     assert (last.method, last.target, last.body) == ("PUT", "/hook?a=%2F&b=+", b"x")
-    assert "Cookie" not in last.headers
     assert last.headers["Accept-Encoding"] == "identity"
     assert "Content-Type" not in last.headers
     assert last.headers[HOP_HEADER] == "1"
     await egress.request("POST", receiver.url, headers={HOP_HEADER: "3"}, body=b"")
     assert receiver.got[-1].headers.getall(HOP_HEADER) == ["3"]
+
+
+async def test_cookies_are_not_kept(receiver: Receiver) -> None:
+    receiver.answer = lambda _: web.Response(headers={"Set-Cookie": "a=b"})
+    async with Egress(
+        allow=LOOPBACK, require_https=False, lookup=lambda _: ["127.0.0.1"]
+    ) as egress:
+        for _ in range(2):  # by a name: an address would get no cookie anyway
+            await post(egress, f"http://hooks.example:{receiver.port}/")
+    assert len(receiver.got) == 2
+    assert "Cookie" not in receiver.got[-1].headers
 
 
 async def test_small_answers_keep_the_connection(egress: Egress, receiver: Receiver) -> None:
@@ -314,6 +323,23 @@ async def test_a_dead_resolver_is_our_trouble_and_stops_nobody(receiver: Receive
         for failed in await asyncio.gather(*dead):
             assert (failed.kind, failed.ours) == ("dns", True)
     assert asked.count("dead.example") == 1
+
+
+async def test_a_name_is_looked_up_once_at_a_time() -> None:
+    asked: list[str] = []
+    free = threading.Event()
+
+    def lookup(host: str) -> list[str]:
+        asked.append(host)
+        free.wait(30)
+        return ["8.8.8.8"]
+
+    async with Egress(lookup=lookup) as egress:
+        waiting = [asyncio.create_task(egress.guard("mq.example", 5672)) for _ in range(50)]
+        await until(lambda: bool(asked))
+        free.set()
+        assert await asyncio.gather(*waiting) == [("8.8.8.8",)] * 50
+    assert asked == ["mq.example"]
 
 
 async def test_a_lookup_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,6 +136,9 @@ async def test_jwt_key_becomes_a_fresh_token(bench: Bench) -> None:
     }
     later = await bench.got(headers=headers, now=1_700_000_900_000_000)
     assert later.headers["Authorization"] != token
+    outcome = await bench.send(headers=headers)
+    assert outcome.exchange
+    assert outcome.exchange.request_headers["Authorization"] == "[redacted]"
 
 
 @pytest.mark.parametrize(
