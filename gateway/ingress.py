@@ -19,7 +19,7 @@ from drivers import BY_SLUG
 from drivers.base import Driver, Receipt, receive
 from drivers.body import is_known_type
 from gateway import log
-from gateway.api.errors import error_response
+from gateway.answers import error_response
 from gateway.directory import Directory
 from gateway.intake import Intake
 from gateway.metrics import Metrics

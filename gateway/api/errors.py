@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from gateway import log
+from gateway.answers import error_response
 from gateway.services import SERVICES
 from schemas import codec
 from schemas.errors import RequestError, StoreUnavailableError, UnavailableError
@@ -41,31 +42,6 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         raise
     except Exception:  # noqa: BLE001 - whatever it is, the caller gets an answer and we a trace
         return _unforeseen(request)
-
-
-def error_response(error: RequestError, *, evolution: bool = False) -> web.Response:
-    """The answer to an error of ours; with `evolution` also what Evolution API's clients read."""
-    details = [{"path": d.path, "message": d.message} for d in error.details]
-    body: dict[str, Any] = {
-        "error": error.error,
-        "code": error.code,
-        "message": error.message,
-        "details": details,
-    }
-    if evolution:
-        said: list[Any] = [d.message for d in error.details] or [error.message]
-        nested = bool(error.details) or error.status == 400
-        body |= {"status": error.status, "response": {"message": [said] if nested else said}}
-    headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else {}
-    if error.status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
-    return web.Response(
-        body=codec.dumps(body),
-        status=error.status,
-        headers=headers,
-        content_type="application/json",
-        charset="utf-8",
-    )
 
 
 def _aiohttp_error(error: web.HTTPException) -> web.StreamResponse:
