@@ -8,6 +8,7 @@ from types import MappingProxyType
 from drivers import (
     assiny,
     bagy,
+    cakto,
     digital_manager_guru,
     eduzz,
     hotmart,
@@ -23,6 +24,7 @@ from drivers.base import Driver
 DRIVERS: tuple[Driver, ...] = (
     assiny.DRIVER,
     bagy.DRIVER,
+    cakto.DRIVER,
     digital_manager_guru.DRIVER,
     eduzz.DRIVER,
     hotmart.DRIVER,
