@@ -15,7 +15,7 @@ from gateway.api.sink_shape import Reading
 from gateway.security import MASK, is_masked, mask
 from schemas.errors import ConflictError
 from schemas.events import MESSAGING, expand, to_key
-from schemas.sink_config import Kind, PusherConfig, SinkConfig, SqsConfig
+from schemas.sink_config import Kind, PusherConfig, SinkConfig
 from schemas.target import (
     NOTHING_ALLOWED,
     AllowList,
@@ -225,19 +225,19 @@ def check_connection(config: SinkConfig, server_wide: Mapping[str, Mapping[str, 
 
     Raises ConflictError (SINK_NOT_CONFIGURED).
     """
-    if config.kind not in _MISSING or any(server_wide.get(config.kind, {}).values()):
-        return
-    own: tuple[str, ...]
-    if isinstance(config, SqsConfig):
-        own = (config.region, config.queue_url, config.endpoint_url)
-    elif isinstance(config, PusherConfig):
-        own = (config.app_id,)
-    else:
-        own = (getattr(config, "uri", ""), getattr(config, "url", ""))
-    if not any(own):
+    needed = _NEEDED.get(config.kind, ())
+    wide = server_wide.get(config.kind, {})
+    if needed and not any(getattr(config, name, "") or wide.get(name) for name in needed):
         raise ConflictError(_MISSING[config.kind], code="SINK_NOT_CONFIGURED")
 
 
+# Any one of these, the sink's own or the server's, is enough to connect.
+_NEEDED: Mapping[str, tuple[str, ...]] = {
+    "rabbitmq": ("uri",),
+    "nats": ("url",),
+    "sqs": ("region", "queue_url", "endpoint_url"),
+    "pusher": ("app_id",),
+}
 _MISSING: Mapping[str, str] = {
     "rabbitmq": "no RabbitMQ to publish to: set `uri` here, or RABBITMQ_URI on the server",
     "nats": "no NATS to publish to: set `url` here, or NATS_URL on the server",

@@ -258,7 +258,10 @@ CLIENTS: dict[str, tuple[str, dict[str, Any], dict[str, Any], list[str]]] = {
 
 SECRET = new_secret(b"generated" * 4)
 WIDE: Mapping[str, Mapping[str, Any]] = {
-    kind: {"url": "set"} for kind in ("rabbitmq", "sqs", "nats", "pusher")
+    "rabbitmq": {"uri": "amqp://mq"},
+    "sqs": {"region": "sa-east-1"},
+    "nats": {"url": "nats://mq"},
+    "pusher": {"app_id": "1"},
 }
 RULES = Rules(new_secret=lambda: SECRET, server_wide=WIDE, public_url="https://gate.example")
 ME = Identity(id="01hm6sink", tenant="default", instance="loja-1")

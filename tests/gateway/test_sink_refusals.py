@@ -150,7 +150,7 @@ def test_a_body_is_an_object(kind: str, body: Any) -> None:
     ],
 )
 def test_a_broker_is_needed_somewhere(kind: str, own: dict[str, Any], names: list[str]) -> None:
-    alone = Rules(new_secret=lambda: SECRET, server_wide={kind: {"url": ""}})
+    alone = Rules(new_secret=lambda: SECRET, server_wide={kind: {"host": "x", "uri": ""}})
     with pytest.raises(ConflictError) as conflict:
         merge(kind, {"enabled": True}, rules=alone)
     assert conflict.value.code == "SINK_NOT_CONFIGURED"
