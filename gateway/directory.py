@@ -6,6 +6,7 @@ The registry is the truth; every change anywhere is heard as (kind, id) and read
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TypeVar, cast
 
@@ -47,6 +48,8 @@ class Directory:
         self._sink_versions: dict[str, int] = {}
         self._by_instance: dict[tuple[str, str], tuple[SinkConfig, ...]] = {}
         self._listeners: list[Callable[[str, str], None]] = []
+        # One read at a time: an answer that was overtaken would bring back what is gone.
+        self._reading = asyncio.Lock()
 
     def on_change(self, callback: Callable[[str, str], None]) -> None:
         """Be called with (kind, id) after this process took a change in."""
@@ -62,16 +65,20 @@ class Directory:
         """Read one thing again, or forget it when it is gone; what is no configuration is left."""
         if kind not in KINDS:
             return
-        record = await self._registry.get(kind, ident)
-        if record is None:
-            self._forget(kind, ident)
-        else:
-            self._take(record)
+        async with self._reading:
+            record = await self._registry.get(kind, ident)
+            if record is None:
+                self._forget(kind, ident)
+            else:
+                self._take(record)
         for listener in self._listeners:
             listener(kind, ident)
 
     async def save(self, kind: str, thing: T) -> T:
-        """Write a thing (new when its version is 0). Raises ConflictError on a name or version clash."""
+        """Write a thing (new when its version is 0).
+
+        Raises ConflictError on a name or version clash.
+        """
         record = to_record(kind, thing, self._vault)
         await self._registry.put(record, expect_version=thing.version)
         await self.refresh(kind, thing.id)
@@ -80,7 +87,9 @@ class Directory:
     async def save_sink(self, config: SinkConfig) -> SinkConfig:
         """Write a sink's configuration."""
         version = self._sink_versions.get(config.id, 0)
-        await self._registry.put(sink_to_record(config, self._vault, version), expect_version=version)
+        await self._registry.put(
+            sink_to_record(config, self._vault, version), expect_version=version
+        )
         await self.refresh("sink", config.id)
         return self._sinks[config.id]
 
@@ -162,7 +171,9 @@ class Directory:
         return list(self._sinks.values())
 
     def _all(self, kind: str, tenant: str | None) -> list[Stored]:
-        found = [t for (k, _), t in self._things.items() if k == kind and tenant in {None, t.tenant}]
+        found = [
+            t for (k, _), t in self._things.items() if k == kind and tenant in {None, t.tenant}
+        ]
         return sorted(found, key=lambda t: t.id)
 
     def _take(self, record: Record) -> None:
