@@ -1,7 +1,7 @@
 """Everything configured, in memory: what the hot path looks things up in, without a query.
 
-The registry is the truth; every change anywhere is heard as (kind, id) and read again. Writers go through `save` and
-`remove`, which also bring this process up to date before they return.
+The registry is the truth; every change anywhere is heard as (kind, id) and read again. Writers go
+through `save` and `remove`, which also bring this process up to date before they return.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ T = TypeVar("T", bound=Stored)
 
 
 class Directory:
-    """The configuration of all tenants. Look-ups are plain attribute reads; only `load` and `refresh` change it."""
+    """The configuration of all tenants. Look-ups are plain attribute reads; only `load` and
+    `refresh` change it.
+    """
 
     def __init__(self, registry: Registry, vault: Vault) -> None:
         self._registry = registry
@@ -82,7 +84,10 @@ class Directory:
         record = to_record(kind, thing, self._vault)
         await self._registry.put(record, expect_version=thing.version)
         await self.refresh(kind, thing.id)
-        return cast("T", self._things[kind, thing.id])
+        saved = self._things.get((kind, thing.id))
+        if saved is None:
+            raise ConflictError(f"this {kind} was removed at the same moment")
+        return cast("T", saved)
 
     async def save_sink(self, config: SinkConfig) -> SinkConfig:
         """Write a sink's configuration."""

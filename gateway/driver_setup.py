@@ -55,7 +55,8 @@ def refuse_unusable(directory: Directory, tenant: str, driver: Driver) -> None:
         raise ConflictError(f"{driver.name} is not available at the moment", code="driver_disabled")
     if settings is not None and not settings.enabled:
         raise ConflictError(
-            f'{driver.name} is switched off: PUT /drivers/{driver.slug}/settings {{"enabled": true}}',
+            f"{driver.name} is switched off: PUT /drivers/{driver.slug}/settings"
+            ' with {"enabled": true}',
             code="driver_disabled",
         )
 
