@@ -1,4 +1,6 @@
-"""The one place that wires things. Nothing happens at import; nothing is shared but what is here."""
+"""The one place that wires things. Nothing happens at import; nothing is shared but what is
+here.
+"""
 
 from __future__ import annotations
 
@@ -80,7 +82,9 @@ async def _run(settings: Settings, keys: Keys, app: web.Application) -> AsyncIte
     metrics = Metrics(VERSION)
     ids = Ulids(wall_clock, os.urandom)
     if not settings.is_postgres:
-        Path(settings.store_url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        Path(settings.store_url.removeprefix("sqlite:///")).parent.mkdir(
+            parents=True, exist_ok=True
+        )
     store = await open_store(
         settings.store_url,
         node=ids(),
@@ -116,7 +120,7 @@ async def wire(
         own=settings.base_url,
         ca_file=settings.ca_file,
     )
-    context = _sink_context(settings, egress, keys)
+    context = _sink_context(settings, egress)
     clocks = Clocks(wall_clock, time.monotonic)
     options = Options(
         schedule=settings.retry_schedule,
@@ -191,7 +195,7 @@ async def _ensure_tenant(directory: Directory) -> None:
         await directory.refresh("tenant", DEFAULT_TENANT)
 
 
-def _sink_context(settings: Settings, egress: Egress, keys: Keys) -> Context:
+def _sink_context(settings: Settings, egress: Egress) -> Context:
     pusher = {
         "app_id": settings.pusher_app_id,
         "key": settings.pusher_key,
@@ -220,7 +224,6 @@ def _sink_context(settings: Settings, egress: Egress, keys: Keys) -> Context:
         server_wide={kind: {k: v for k, v in named.items() if v} for kind, named in wide.items()},
         guard=egress.guard,
         claim_url=lambda tenant, event: f"{settings.base_url}/claims/{tenant}/{event}",
-        apikey=keys.admin_key,
         timeout=settings.delivery_timeout,
     )
 
@@ -260,9 +263,7 @@ def _start(services: Services) -> list[asyncio.Task[None]]:
     return [loop.create_task(run()) for run in work]  # type: ignore[arg-type]  # reason: each is a coroutine function
 
 
-def _heard(
-    services: Services, loop: asyncio.AbstractEventLoop, topic: str, payload: str
-) -> None:
+def _heard(services: Services, loop: asyncio.AbstractEventLoop, topic: str, payload: str) -> None:
     """A change somewhere."""
     if topic == "config":
         kind, _, ident = payload.partition("/")

@@ -75,8 +75,7 @@ async def _set(kind: Kind, call: Call) -> web.Response:
     await services.directory.ensure_instance(tenant, instance, services.ids)
     saved = await services.directory.save_sink(merged.config)
     services.dispatcher.wake()
-    revealed = merged.created_secret is not None
-    return respond(row(saved, warnings=merged.warnings, reveal_secret=revealed), 201)
+    return respond(row(saved, warnings=merged.warnings, reveal_secret=True), 201)
 
 
 async def _find(kind: Kind, call: Call) -> web.Response:
@@ -168,6 +167,9 @@ ROUTES: tuple[Route, ...] = (
             tag="webhook",
             evolution=True,
         )
-        for path in ("/webhook/rotate-secret/{instance}", "/webhook/rotate-secret/{instance}/{name}")
+        for path in (
+            "/webhook/rotate-secret/{instance}",
+            "/webhook/rotate-secret/{instance}/{name}",
+        )
     ),
 )

@@ -1,0 +1,160 @@
+"""The real program under test: started, called, killed and started again on the same data."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from gateway import samples
+
+KEY = "e2e-admin-key"
+SECRET_KEYS = "EcC1cGnMHTdXfVqWF7pGfb-8eRCTbYeCvWVEqmmhBlo="
+PATIENCE = 30.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Answer:
+    """An HTTP answer: `json` is None where the body is none."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    json: Any = None
+
+
+@dataclass
+class Program:
+    """`comporta serve` with an environment of its own; `url` stays the same over restarts."""
+
+    folder: Path
+    session: aiohttp.ClientSession
+    environ: dict[str, str] = field(default_factory=dict)
+    port: int = field(default_factory=free_port)
+    process: asyncio.subprocess.Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        path = self.folder / "program.log"
+        return path.read_text() if path.exists() else ""
+
+    async def start(self, *, wait: bool = True, **more: str) -> None:
+        """Start it, with further variables (`CRASH_AT="…"` for COMPORTA_CRASH_AT)."""
+        ours = {
+            "DATA_DIR": str(self.folder / "data"),
+            "PORT": str(self.port),
+            "API_KEY": KEY,
+            "SECRET_KEYS": SECRET_KEYS,
+            "ALLOW_TARGETS": "127.0.0.0/8",
+            "RETRY_SCHEDULE": "0.2,0.5,1,1,1,1,1,1,1,1,1,1",
+            "LEASE_SECONDS": "2",
+        }
+        environ = {k: v for k, v in os.environ.items() if not k.startswith("COMPORTA_")}
+        environ |= {f"COMPORTA_{k}": v for k, v in (ours | self.environ | more).items()}
+        with (self.folder / "program.log").open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "gateway", "serve", env=environ, stdout=log, stderr=log
+            )
+        if wait:
+            await self.ready()
+
+    async def ready(self) -> None:
+        assert self.process
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                assert self.process.returncode is None, self.log
+                with contextlib.suppress(aiohttp.ClientError):
+                    if (await self.call("GET", "/readyz")).status == 200:
+                        return
+                await asyncio.sleep(0.02)
+
+    async def end(self, number: int = signal.SIGTERM) -> int:
+        """Signal it and wait; gives its exit status (negative: the signal that killed it)."""
+        assert self.process
+        if self.process.returncode is None:
+            self.process.send_signal(number)
+        return await asyncio.wait_for(self.process.wait(), PATIENCE)
+
+    async def kill(self) -> None:
+        await self.end(signal.SIGKILL)
+
+    async def call(self, method: str, path: str, body: Any = None, key: str | None = KEY) -> Answer:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        kind = {"data": body} if isinstance(body, bytes) else {"json": body}
+        async with self.session.request(
+            method, self.url + path, headers=headers, **(kind if body is not None else {})
+        ) as answer:
+            return await _read(answer)
+
+    async def data(self, method: str, path: str, body: Any = None) -> Any:
+        """The `data` of an answer that must have worked."""
+        answer = await self.call(method, path, body)
+        assert answer.status < 300, (method, path, answer.status, answer.body)
+        return answer.json["data"]
+
+    async def install(self, driver: str, instance: str, secret: str = "", **more: Any) -> Any:
+        credentials = {"secret": secret} if secret else {}
+        body = {"driver": driver, "instance": instance, "credentials": credentials} | more
+        return await self.data("POST", "/installations", body)
+
+    async def webhook(self, instance: str, url: str, name: str = "default", **more: Any) -> Any:
+        path = f"/webhook/set/{instance}" + ("" if name == "default" else f"/{name}")
+        answer = await self.call("POST", path, {"url": url} | more)
+        assert answer.status == 201, answer.body
+        return answer.json
+
+    async def post(self, url: str, body: bytes, headers: dict[str, str]) -> Answer:
+        """A provider's delivery."""
+        async with self.session.post(url, data=body, headers=headers) as answer:
+            return await _read(answer)
+
+
+async def _read(answer: aiohttp.ClientResponse) -> Answer:
+    body = await answer.read()
+    is_json = answer.content_type == "application/json" and body
+    return Answer(answer.status, dict(answer.headers), body, await answer.json() if is_json else None)
+
+
+@contextlib.asynccontextmanager
+async def program(folder: Path, **environ: str) -> AsyncIterator[Program]:
+    """A program that is not started yet, and is ended whatever happens."""
+    connector = aiohttp.TCPConnector(limit=100)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        running = Program(folder, session, environ)
+        try:
+            yield running
+        finally:
+            if running.process and running.process.returncode is None:
+                await running.end(signal.SIGKILL)
+
+
+def kiwify_order(number: int, secret: str) -> tuple[bytes, dict[str, str], str]:
+    """A signed Kiwify order of its own: body, headers and the query of its delivery."""
+    draft = samples.load("kiwify/order_approved").signed(secret, 0)
+    body = draft.body
+    import json  # noqa: PLC0415 - only here
+
+    value = json.loads(body)
+    value["order_id"] = f"order-{number}"
+    draft.body = json.dumps(value, ensure_ascii=False).encode()
+    from drivers import BY_SLUG  # noqa: PLC0415 - only here
+
+    BY_SLUG["kiwify"].scheme.sign(draft)
+    return draft.body, draft.headers, draft.query["signature"]
