@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from drivers.base import Credential, Driver, fact, raw_event
 from drivers.cakto_data import item, order_data, order_part, subscription
-from drivers.describe import Api, Fetch, Page, Poll, bearer, granted
+from drivers.describe import Api, Fetch, Page, Poll, bearer, granted, link_query
 from drivers.people import customer
 from drivers.read import dig, first, flag, instant, money, need, record, records, text, tracking
 from drivers.verify import Choice, Claim, Field, Header, Refuse, TimestampedHmac, Token, has_header
@@ -213,11 +213,11 @@ def _read(answer: Any, cursor: Mapping[str, Any]) -> Page:
         if text(told.get("id")) == until:
             break
         fresh.append(told)
-    following = text(dig(answer, "next")) if until and len(fresh) == len(found) else None
+    goes_on = until is not None and len(fresh) == len(found)
     return Page(
         items=tuple(fresh),
         cursor={"last": newest or until, "until": until},
-        next=Fetch(name="event_history", url=following) if following else None,
+        more=link_query(dig(answer, "next")) if goes_on else {},
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
+from urllib.parse import parse_qsl, urlsplit
 
 from schemas.request import Inbound, Verified
 
@@ -132,6 +133,11 @@ class Page:
     cursor: Mapping[str, Any]
     next: Fetch | None = None
     more: Mapping[str, str] = field(default_factory=dict)
+
+
+def link_query(link: Any) -> Mapping[str, str]:
+    """The query of an answer's link to its next page, for `Page.more`: its host is not asked."""
+    return dict(parse_qsl(urlsplit(link).query)) if isinstance(link, str) else {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

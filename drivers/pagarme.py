@@ -8,21 +8,22 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from drivers.base import Credential, Driver, fact, raw_event
-from drivers.describe import Api, Fetch
+from drivers.describe import Api, Fetch, Page, Poll, link_query
 from drivers.jwks import Rs256
 from drivers.pagarme_data import STATUS, Sale, refunded, sale_data, subscription
 from drivers.pagarme_v4 import postback
 from drivers.read import cents, dig, first, flag, instant, latest, need, record, records, text
 from drivers.verify import Basic, Choice, Claim, Header, Hmac, Refuse, UrlOnly, has_header
+from schemas import codec
 from schemas.errors import MalformedError
 from schemas.events import Event
 from schemas.order import Checkout, OrderStatus
-from schemas.request import Grant, Verified
+from schemas.request import Grant, Inbound, Verified
 
 # https://docs.pagar.me/docs/lista-de-events and https://docs.pagar.me/reference/eventos-de-webhook-1
 ORDER = {
@@ -52,6 +53,8 @@ SUBSCRIPTION = {
     "invoice.payment_failed": "subscription.past_due",
 }
 CHECKOUT = {"checkout.canceled", "checkout.closed"}
+# What an order in a polled list tells by its status.
+POLLED = {"paid": "order.paid", "failed": "order.payment_failed", "canceled": "order.canceled"}
 # Nothing that an order's follower must know.
 IGNORED = set(
     "order.closed order.updated charge.updated charge.antifraud_approved charge.antifraud_manual "
@@ -281,6 +284,38 @@ def _authorize(credentials: Mapping[str, str]) -> Mapping[str, str]:
     return {"Authorization": f"Basic {pair}"}
 
 
+def start_poll(cursor: Mapping[str, Any], now: datetime, _settings: Mapping[str, Any]) -> Fetch:
+    """Orders since a day before the last one known: there is no list of changes.
+
+    https://docs.pagar.me/reference/listar-pedidos-1
+    """
+    since = (instant(cursor.get("since")) or now) - timedelta(days=1)
+    query = urlencode({"created_since": since.strftime("%Y-%m-%dT%H:%M:%SZ"), "size": 30})
+    return Fetch(name="orders", url=f"{API}/orders?{query}")
+
+
+def read_poll(answer: Any, cursor: Mapping[str, Any]) -> Page:
+    """One page of orders, newest or oldest first."""
+    orders = records(dig(answer, "data"))
+    times = (instant(o.get("created_at"), "UTC") for o in orders)
+    known = latest(instant(cursor.get("since")), *times)
+    return Page(
+        items=tuple(orders),
+        cursor={"since": known.isoformat()} if known else {},
+        more=link_query(dig(answer, "paging", "next")),
+    )
+
+
+def polled(order: Any, now: datetime) -> Inbound:
+    """An order of a list as the notification of its state."""
+    body = {
+        "type": POLLED.get(order.get("status"), "order.created"),
+        "created_at": order.get("updated_at"),
+        "data": order,
+    }
+    return Inbound("POST", {}, {}, codec.dumps(body), now)
+
+
 def delivery_key(v: Verified) -> str | None:
     """The notification's id; postbacks have none."""
     return text(dig(v.payload, "id")) if "type" in record(v.payload) else None
@@ -314,5 +349,14 @@ DRIVER = Driver(
         authorize=_authorize,
         needs=_needs,
         probe=lambda _: Fetch(name="orders", url=f"{API}/orders?size=1"),
+    ),
+    polls=(
+        Poll(
+            name="orders",
+            start=start_poll,
+            read=read_poll,
+            inbound=polled,
+            interval_minutes=60,
+        ),
     ),
 )

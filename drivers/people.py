@@ -81,13 +81,17 @@ def phone(value: Any, country: str | None = "BR") -> str | None:
 
 
 def dialled(country: Any, area: Any, number: Any) -> str | None:
-    """A number that comes in parts as one; with a + when the country's code is told."""
-    local = text(number)
+    """A number that comes in parts as one; with a + when the country's code is told.
+
+    A number of ten digits that begins with its area code has it already.
+    """
+    local, code = text(number), digits(country)
     if local is None or local.startswith("+"):
         return local
-    national = f"{digits(area) or ''}{local}"
-    code = digits(country)
-    return f"+{code}{digits(national)}" if code else national
+    own, prefix = digits(local) or "", digits(area) or ""
+    is_whole = prefix != "" and len(own) >= 10 and own.startswith(prefix)
+    national = own if is_whole else f"{prefix}{local}"
+    return f"+{code}{digits(national) or ''}" if code else national
 
 
 def email(value: Any) -> str | None:
