@@ -31,9 +31,10 @@ class AdminClient:
                 key = (settings.data_dir / "admin.key").read_text().strip()
             except OSError:
                 raise AdminError(
-                    "no admin key: set COMPORTA_API_KEY, or COMPORTA_DATA_DIR to the folder with admin.key"
+                    "no admin key: set COMPORTA_API_KEY, "
+                    "or COMPORTA_DATA_DIR to the folder with admin.key"
                 ) from None
-        host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104 - the server's bind address
+        host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host
         scheme = "https" if settings.tls_cert else "http"
         return cls(f"{scheme}://{host}:{settings.port}", key)
 
@@ -51,7 +52,9 @@ class AdminClient:
             raise AdminError(_told(error)) from None
         except OSError as error:
             reason = getattr(error, "reason", error)
-            raise AdminError(f"no gateway answers at {self.base_url} ({reason}); is it running?") from None
+            raise AdminError(
+                f"no gateway answers at {self.base_url} ({reason}); is it running?"
+            ) from None
 
 
 def _told(error: urllib.error.HTTPError) -> str:

@@ -1,4 +1,6 @@
-"""First start: the keys a gateway needs, generated and kept beside its store unless the environment gives them."""
+"""First start: the keys a gateway needs, generated and kept beside its store unless the environment
+gives them.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from gateway.settings import Settings, SettingsError
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """`admin_key`: acts as the admin of tenant `default`. `is_new`: made just now, to be shown once."""
+    """`admin_key`: acts as the admin of tenant `default`. `is_new`: made just now, to be shown
+    once.
+    """
 
     vault: Vault
     admin_key: str
@@ -57,7 +61,9 @@ def _keep(path: Path, value: str) -> str:
     except FileExistsError:
         return _kept(path) or value
     except OSError as error:
-        raise SettingsError(f"cannot write {path}: {error.strerror}; set COMPORTA_DATA_DIR") from None
+        raise SettingsError(
+            f"cannot write {path}: {error.strerror}; set COMPORTA_DATA_DIR"
+        ) from None
     with os.fdopen(descriptor, "w") as file:
         file.write(value + "\n")
         file.flush()

@@ -1,7 +1,7 @@
 """The circuit breaker of one sink: a pure state machine; time is an argument (seconds, monotonic).
 
-Opens after ten failures in a row, or at 70 % of at least ten results in five minutes; stays open 30 s, doubling to
-ten minutes; then lets one probe through, and closes after two good ones.
+Opens after ten failures in a row, or at 70 % of at least ten results in five minutes; stays open 30
+s, doubling to ten minutes; then lets one probe through, and closes after two good ones.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ class Breaker:
     _results: deque[tuple[float, bool]] = field(default_factory=deque)
 
     def wait(self, now: float) -> float:
-        """Seconds until something may be tried; 0 when it may now. An open breaker whose pause is over half-opens."""
+        """Seconds until something may be tried; 0 when it may now. An open breaker whose pause is
+        over half-opens.
+        """
         if self.state == "open" and now >= self.opened_until:
             self.state, self._good_probes = "half_open", 0
         return max(0.0, self.opened_until - now) if self.state == "open" else 0.0
@@ -39,16 +41,16 @@ class Breaker:
         """How many may be in flight: one while half open, None for no limit of ours."""
         return {"closed": None, "half_open": 1, "open": 0}[self.state]
 
-    def record(self, ok: bool, now: float) -> bool:
+    def record(self, *, ok: bool, now: float) -> bool:
         """Take a result in; gives whether the state changed by it."""
         before = self.state
         if self.state == "half_open":
-            self._probe(ok, now)
+            self._probe(ok=ok, now=now)
         elif self.state == "closed":
-            self._count(ok, now)
+            self._count(ok=ok, now=now)
         return self.state != before
 
-    def _probe(self, ok: bool, now: float) -> None:
+    def _probe(self, *, ok: bool, now: float) -> None:
         if not ok:
             self._open(now)
             return
@@ -57,7 +59,7 @@ class Breaker:
             self.state, self.reopens, self._in_a_row = "closed", 0, 0
             self._results.clear()
 
-    def _count(self, ok: bool, now: float) -> None:
+    def _count(self, *, ok: bool, now: float) -> None:
         if ok and not self._in_a_row and not self._results:
             return  # the usual case costs nothing
         self._in_a_row = 0 if ok else self._in_a_row + 1

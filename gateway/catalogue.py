@@ -9,9 +9,13 @@ from schemas import codec
 def as_table() -> str:
     """One line per driver, aligned."""
     rows = [("SLUG", "NAME", "PROOF", "STATUS", "EVENTS")]
-    rows += [(d.slug, d.name, proof(d.slug), d.status, str(len(d.supported_events))) for d in DRIVERS]
+    rows += [
+        (d.slug, d.name, proof(d.slug), d.status, str(len(d.supported_events))) for d in DRIVERS
+    ]
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
-    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(
+        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
 
 
 def proof(slug: str) -> str:

@@ -38,7 +38,7 @@ def fail(message: str, status: int = 1) -> NoReturn:
 
 def load_settings(**overrides: Any) -> Settings:
     """The settings of the environment, with what the command line says on top."""
-    from gateway.settings import PREFIX, Settings, SettingsError  # noqa: PLC0415 - only when used
+    from gateway.settings import PREFIX, Settings, SettingsError
 
     environ = dict(os.environ)
     environ |= {PREFIX + k.upper(): str(v) for k, v in overrides.items() if v is not None}
@@ -50,11 +50,11 @@ def load_settings(**overrides: Any) -> Settings:
 
 def _guarded(work: Callable[[], Any]) -> Any:
     """Run a command; its foreseeable failures become one line."""
-    from gateway.admin_client import AdminError  # noqa: PLC0415 - only when used
-    from gateway.samples import UnknownSampleError  # noqa: PLC0415 - only when used
-    from gateway.security import SecretsError  # noqa: PLC0415 - only when used
-    from gateway.settings import SettingsError  # noqa: PLC0415 - only when used
-    from schemas.errors import ComportaError  # noqa: PLC0415 - only when used
+    from gateway.admin_client import AdminError
+    from gateway.samples import UnknownSampleError
+    from gateway.security import SecretsError
+    from gateway.settings import SettingsError
+    from schemas.errors import ComportaError
 
     try:
         return work()
@@ -75,7 +75,7 @@ def serve(
     workers: Annotated[int | None, typer.Option(help="processes (PostgreSQL only)")] = None,
 ) -> None:
     """Run the gateway. Without configuration: SQLite in ./data, http://127.0.0.1:8080."""
-    from gateway.serve import serve as run  # noqa: PLC0415 - only when used
+    from gateway.serve import serve as run
 
     settings = load_settings(host=host, port=port, workers=workers)
     status = _guarded(lambda: run(settings))
@@ -85,7 +85,7 @@ def serve(
 @app.command()
 def migrate() -> None:
     """Bring the store's schema up to date, and say what was done."""
-    from gateway.maintenance import migrate as run  # noqa: PLC0415 - only when used
+    from gateway.maintenance import migrate as run
 
     settings = load_settings()
     print(_guarded(lambda: asyncio.run(run(settings))))
@@ -94,7 +94,7 @@ def migrate() -> None:
 @app.command()
 def doctor() -> None:
     """Check configuration, store, keys and the running gateway; exit 1 when something is wrong."""
-    from gateway.maintenance import examine  # noqa: PLC0415 - only when used
+    from gateway.maintenance import examine
 
     settings = load_settings()
     findings = _guarded(lambda: asyncio.run(examine(settings)))
@@ -106,7 +106,7 @@ def doctor() -> None:
 @app.command()
 def demo() -> None:
     """Play a real delivery through a real gateway in a temporary folder, and show each step."""
-    from gateway.demo import demo as run  # noqa: PLC0415 - only when used
+    from gateway.demo import demo as run
 
     raise typer.Exit(_guarded(lambda: asyncio.run(run())))
 
@@ -116,7 +116,7 @@ def drivers(
     as_json: Annotated[bool, typer.Option("--json", help="as JSON, for programs")] = False,
 ) -> None:
     """The catalogue of providers."""
-    from gateway.catalogue import as_json_text, as_table  # noqa: PLC0415 - only when used
+    from gateway.catalogue import as_json_text, as_table
 
     print(as_json_text() if as_json else as_table())
 
@@ -129,8 +129,8 @@ def send(
     list_them: Annotated[bool, typer.Option("--list", help="name every sample")] = False,
 ) -> None:
     """Send a bundled sample delivery, freshly signed, to a running gateway."""
-    from gateway import samples  # noqa: PLC0415 - only when used
-    from gateway.sending import send as run  # noqa: PLC0415 - only when used
+    from gateway import samples
+    from gateway.sending import send as run
 
     if list_them:
         print("\n".join(samples.names()))
@@ -177,13 +177,13 @@ def keys_revoke(ident: str) -> None:
 @keys.command("generate-secret")
 def keys_generate_secret() -> None:
     """Print a fresh encryption key for COMPORTA_SECRET_KEYS."""
-    from cryptography.fernet import Fernet  # noqa: PLC0415 - only when used
+    from cryptography.fernet import Fernet
 
     print(Fernet.generate_key().decode())
 
 
 def _call(method: str, path: str, body: Any = None) -> Any:
-    from gateway.admin_client import AdminClient  # noqa: PLC0415 - only when used
+    from gateway.admin_client import AdminClient
 
     settings = load_settings()
     return _guarded(lambda: AdminClient.of(settings).call(method, path, body))

@@ -1,5 +1,5 @@
-"""Events that wait for silence: when their time has come, the stored delivery is read again and what
-was put off is emitted.
+"""Events that wait for silence: when their time has come, the stored delivery is read again and
+what was put off is emitted.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from gateway.intake import Intake
 from gateway.jobs import DONE, Done
 from gateway.store.base import Job, NewInbound
 from gateway.store.history import History
+from gateway.store.keys import moment
 from schemas import codec
 from schemas.request import Inbound
-from gateway.store.keys import moment
-
 
 
 def inbound_of(row: NewInbound) -> Inbound:
@@ -33,7 +32,7 @@ class Deferral:
     def __init__(self, history: History, directory: Directory, intake: Intake) -> None:
         self._history, self._directory, self._intake = history, directory, intake
 
-    async def run(self, job: Job) -> float | None | Done:
+    async def run(self, job: Job) -> float | Done | None:
         """Emit the event this job waited for; nothing when its installation is gone."""
         doc = codec.loads(job.doc)
         installation = self._directory.installation(doc["installation_id"])

@@ -18,6 +18,7 @@ import tempfile
 from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -215,8 +216,7 @@ async def _gateway(folder: str) -> AsyncIterator[Gateway]:
         async with aiohttp.ClientSession() as session:
             url = f"http://127.0.0.1:{port}"
             await _ready(session, url, process)
-            with open(f"{folder}/admin.key", encoding="ascii") as file:  # noqa: ASYNC230 - one short line
-                key = file.read().strip()
+            key = (Path(folder) / "admin.key").read_text(encoding="ascii").strip()
             yield Gateway(url, key, session)
     finally:
         if process.returncode is None:

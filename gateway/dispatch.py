@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from gateway import log
@@ -69,12 +70,12 @@ class Dispatcher:
         loops = (self._settle_forever, self._claim_forever, self._beat_forever)
         self._tasks = [asyncio.get_running_loop().create_task(run()) for run in loops]
 
-    async def stop(self, timeout: float) -> None:
-        """Claim nothing more, finish what is in flight within `timeout`, settle, give back."""
+    async def stop(self, within: float) -> None:
+        """Claim nothing more, finish what is in flight `within` seconds, settle, give back."""
         self._stopping = True
         self._claim_now.set()
         lanes, self._lanes = list(self._lanes.values()), {}
-        await asyncio.gather(*(lane.close(timeout) for lane in lanes), *self._retired)
+        await asyncio.gather(*(lane.close(within) for lane in lanes), *self._retired)
         for task in self._tasks[1:]:
             task.cancel()
         self._settle_now.set()
@@ -195,7 +196,10 @@ class Dispatcher:
     def _settlement(
         self, lane: Lane, leased: Leased, outcome: Outcome, at: int, seconds: float
     ) -> Settlement:
-        number, item = leased.attempts + 1, Settlement(id=leased.id, token=leased.token, state="pending")
+        number, item = (
+            leased.attempts + 1,
+            Settlement(id=leased.id, token=leased.token, state="pending"),
+        )
         if isinstance(outcome, Delivered):
             item.state = "succeeded"
         elif isinstance(outcome, Rejected):
@@ -273,10 +277,8 @@ class Dispatcher:
     async def _claim_forever(self) -> None:
         pause = IDLE_POLL
         while not self._stopping:
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._claim_now.wait(), pause)
-            except TimeoutError:
-                pass
             self._claim_now.clear()
             try:
                 pause = min(IDLE_POLL, await self._claim())

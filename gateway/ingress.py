@@ -135,7 +135,9 @@ class Ingress:
         return any(t == key and (until is None or until > now) for t, until in installation.tokens)
 
     async def _inbound(self, request: web.Request) -> Inbound:
-        if not is_known_type(request.headers.get("Content-Type", "").partition(";")[0].strip().lower()):
+        if not is_known_type(
+            request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        ):
             raise UnsupportedMediaTypeError("send JSON or a form")
         hops = request.headers.get(HOP_HEADER, "0")
         if hops.isascii() and hops.isdigit() and int(hops[:6]) > MOST_HOPS:

@@ -183,9 +183,7 @@ class Intake:
                 if not delivery.leased:
                     waiting = True
                     continue
-                stored = stored or stored_event(
-                    item, event, known.seq, superseded=known.superseded
-                )
+                stored = stored or stored_event(item, event, known.seq, superseded=known.superseded)
                 leased.append(
                     Leased(
                         id=delivery.id,
@@ -244,7 +242,9 @@ class Intake:
 
     def _enrichment(self, origin: Origin, inbound_id: str) -> NewJob:
         doc = {"installation_id": origin.installation_id, "inbound_id": inbound_id}
-        return NewJob(id=self._ids(), kind=ENRICH, unique=f"{ENRICH}/{inbound_id}", doc=codec.dumps(doc))
+        return NewJob(
+            id=self._ids(), kind=ENRICH, unique=f"{ENRICH}/{inbound_id}", doc=codec.dumps(doc)
+        )
 
 
 def deferral_name(origin: Origin, name: str) -> str:

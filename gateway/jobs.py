@@ -1,11 +1,12 @@
-"""Durable work for later: deferred events, enrichment, replays, polls. The store holds the jobs, any
-process may take one, and a job whose process died is taken again.
+"""Durable work for later: deferred events, enrichment, replays, polls. The store holds the jobs,
+any process may take one, and a job whose process died is taken again.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 
 from gateway import log
 from gateway.store.base import EventLog, Job
@@ -17,7 +18,7 @@ LONGEST_PAUSE = 600.0
 
 # Runs one job: None when it is finished (and its row may go), seconds until it wants to go on
 # otherwise. A runner that finished the job in its own transaction gives DONE.
-Runner = Callable[[Job], Awaitable["float | None | Done"]]
+Runner = Callable[[Job], Awaitable["float | Done | None"]]
 
 
 class Done:
@@ -42,10 +43,8 @@ class Jobs:
     async def run(self) -> None:
         """For ever; cancelled at the end."""
         while True:
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._now.wait(), EVERY)
-            except TimeoutError:
-                pass
             self._now.clear()
             free = AT_ONCE - len(self._running)
             if free <= 0:
@@ -74,7 +73,7 @@ class Jobs:
         except StoreUnavailableError as error:
             log.get().error("job.delayed", job=job.id, job_kind=job.kind, error=error.message)
             again = 5.0
-        except Exception:
+        except Exception:  # noqa: BLE001 - one bad job must not stop the rest; it is logged whole
             again = min(2.0**job.attempts, LONGEST_PAUSE)
             log.get().exception("job.failed", job=job.id, job_kind=job.kind, next_in=again)
         if isinstance(again, Done):

@@ -96,12 +96,12 @@ class Lane:
         if seconds > SHORT_HOLD:
             self._return_queue()
 
-    async def close(self, timeout: float) -> None:
+    async def close(self, within: float) -> None:
         """Start nothing more, wait for what is in flight, give the rest back, close the sink."""
         self._closing = True
         self._return_queue()
         if self._workers:
-            _, late = await asyncio.wait(set(self._workers), timeout=timeout)
+            _, late = await asyncio.wait(set(self._workers), timeout=within)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)

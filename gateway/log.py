@@ -1,7 +1,7 @@
 """Structured logs: one line per fact, JSON for machines or columns for people, never a secret.
 
-Only fields named here are logged; what is not on the list is left out rather than redacted, so that a new field cannot
-leak by being forgotten.
+Only fields named here are logged; what is not on the list is left out rather than redacted, so that
+a new field cannot leak by being forgotten.
 """
 
 from __future__ import annotations
@@ -16,18 +16,25 @@ import orjson
 import structlog
 
 LOGGABLE = frozenset(
-    "event level timestamp logger error error_id reason status outcome driver kind sink sink_id instance tenant "
-    "installation_id inbound_id event_id event_name delivery_id attempt attempts next_in duration_ms node url_host "
-    "count freed seconds topic host port store version path method key_id key_name permission request_id worker pid "
-    "backlog state name message exception job job_kind step scheme size client workers exit_code page items".split()
+    "event level timestamp logger error error_id reason status outcome driver kind sink sink_id "
+    "instance tenant installation_id inbound_id event_id event_name delivery_id attempt attempts "
+    "next_in duration_ms node url_host count freed seconds topic host port store version path "
+    "method key_id key_name permission request_id worker pid backlog state name message exception "
+    "job job_kind step scheme size client workers exit_code page items".split()
 )
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}"), r"\1 [redacted]"),
-    (re.compile(r"\b(whsec_|cmp_|shpss_|shpat_|sk_live_|ak_live_|enc:v1:)[\w+/=-]{6,}"), r"\1[redacted]"),
+    (
+        re.compile(r"\b(whsec_|cmp_|shpss_|shpat_|sk_live_|ak_live_|enc:v1:)[\w+/=-]{6,}"),
+        r"\1[redacted]",
+    ),
     (re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"), "[redacted]"),
     (re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+"), "[email]"),
     (re.compile(r"(?<!\d)\d{3}\.?\d{3}\.?\d{3}-?\d{2}(?!\d)"), "[cpf]"),
-    (re.compile(r"(?<!\w)[A-Z0-9]{2}\.?[A-Z0-9]{3}\.?[A-Z0-9]{3}/[A-Z0-9]{4}-?\d{2}(?!\w)"), "[cnpj]"),
+    (
+        re.compile(r"(?<!\w)[A-Z0-9]{2}\.?[A-Z0-9]{3}\.?[A-Z0-9]{3}/[A-Z0-9]{4}-?\d{2}(?!\w)"),
+        "[cnpj]",
+    ),
     (re.compile(r"(?<!\d)(?:\d[ -]?){13,19}(?!\d)"), "[number]"),
     (re.compile(r"\+\d{10,15}\b"), "[phone]"),
 )
@@ -75,7 +82,9 @@ def configure(level: str, style: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stdout),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=max(numeric, logging.WARNING), stream=sys.stderr, force=True, format="%(message)s")
+    logging.basicConfig(
+        level=max(numeric, logging.WARNING), stream=sys.stderr, force=True, format="%(message)s"
+    )
 
 
 def get() -> structlog.typing.FilteringBoundLogger:

@@ -15,7 +15,8 @@ from gateway.bootstrap import ensure_keys
 from gateway.ids import Ulids
 from gateway.settings import Settings, SettingsError
 from gateway.store import open_store
-from gateway.store.migrate import available
+from gateway.store.base import Store
+from gateway.store.migrate import Engine, available
 from schemas.errors import ComportaError
 
 
@@ -32,11 +33,11 @@ async def migrate(settings: Settings) -> str:
     """Open the store, which brings it up to date; gives a line for people."""
     store = await _open(settings)
     await store.close()
-    dialect = "postgres" if settings.is_postgres else "sqlite"
-    return f"the store is at version {available(dialect)[-1].version}"
+    engine: Engine = "postgres" if settings.is_postgres else "sqlite"
+    return f"the store is at version {available(engine)[-1].version}"
 
 
-async def _open(settings: Settings):  # type: ignore[no-untyped-def]  # reason: the engine's own type, closed at once
+async def _open(settings: Settings) -> Store:
     if not settings.is_postgres:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
     node = Ulids(wall_clock, os.urandom)()
@@ -45,12 +46,14 @@ async def _open(settings: Settings):  # type: ignore[no-untyped-def]  # reason: 
 
 async def examine(settings: Settings) -> list[Finding]:
     """Every check, the cheap ones first."""
-    findings = [Finding("settings", True, f"comporta {version('comporta')}, {settings.base_url}")]
+    told = f"comporta {version('comporta')}, {settings.base_url}"
+    findings = [Finding("settings", ok=True, detail=told)]
     running = _running(settings)
     findings.append(running)
     for subject, look in (("keys", _keys), ("store", _store)):
         if subject == "store" and running.ok and not settings.is_postgres:
-            findings.append(Finding("store", True, "served by the running gateway, which is ready"))
+            told = "served by the running gateway, which is ready"
+            findings.append(Finding("store", ok=True, detail=told))
             continue
         findings.append(await _look(subject, look, settings))
     return findings
@@ -60,9 +63,9 @@ async def _look(
     subject: str, look: Callable[[Settings], Awaitable[str]], settings: Settings
 ) -> Finding:
     try:
-        return Finding(subject, True, await look(settings))
+        return Finding(subject, ok=True, detail=await look(settings))
     except (ComportaError, SettingsError, OSError, ValueError) as error:
-        return Finding(subject, False, str(error))
+        return Finding(subject, ok=False, detail=str(error))
 
 
 async def _keys(settings: Settings) -> str:
@@ -86,8 +89,11 @@ def _running(settings: Settings) -> Finding:
         client = AdminClient(f"http://{settings.host}:{settings.port}", "")
     try:
         with urllib.request.urlopen(f"{client.base_url}/readyz", timeout=3):  # noqa: S310 - our own address
-            return Finding("gateway", True, f"ready at {client.base_url}")
+            return Finding("gateway", ok=True, detail=f"ready at {client.base_url}")
     except urllib.error.HTTPError as error:
-        return Finding("gateway", False, f"at {client.base_url} answers {error.code}: {error.read()[:200]!r}")
+        said = error.read(200).decode(errors="replace")
+        return Finding(
+            "gateway", ok=False, detail=f"at {client.base_url} answers {error.code}: {said}"
+        )
     except OSError:
-        return Finding("gateway", True, f"not running at {client.base_url}")
+        return Finding("gateway", ok=True, detail=f"not running at {client.base_url}")

@@ -1,9 +1,12 @@
-"""What Prometheus is told. One registry per process, made here and handed on; no per-instance labels.
+"""What Prometheus is told. One registry per process, made here and handed on; no per-instance
+labels.
 
 https://prometheus.io/docs/practices/naming/
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -17,7 +20,7 @@ class Metrics:
 
     def __init__(self, version: str) -> None:
         self.registry = CollectorRegistry()
-        made = {"registry": self.registry, "namespace": "comporta"}
+        made: dict[str, Any] = {"registry": self.registry, "namespace": "comporta"}
         self._ingested = Counter(
             "ingress_requests", "Deliveries by outcome", ["driver", "outcome"], **made
         )
@@ -27,15 +30,19 @@ class Metrics:
         self._commit_seconds = Histogram(
             "store_commit_seconds", "One group commit", buckets=BUCKETS, **made
         )
-        self._batch = Histogram("store_batch_size", "Items of a group commit", buckets=SIZES, **made)
-        self._deliveries = Counter(
-            "deliveries", "Attempts by outcome", ["kind", "outcome"], **made
+        self._batch = Histogram(
+            "store_batch_size", "Items of a group commit", buckets=SIZES, **made
         )
+        self._deliveries = Counter("deliveries", "Attempts by outcome", ["kind", "outcome"], **made)
         self._attempt = Histogram(
             "delivery_attempt_seconds", "One attempt", ["kind"], buckets=BUCKETS, **made
         )
         self._lag = Histogram(
-            "delivery_lag_seconds", "From receipt to delivery", ["kind"], buckets=LAG_BUCKETS, **made
+            "delivery_lag_seconds",
+            "From receipt to delivery",
+            ["kind"],
+            buckets=LAG_BUCKETS,
+            **made,
         )
         self.backlog = Gauge("backlog", "Deliveries waiting", ["kind"], **made)
         self.oldest = Gauge(

@@ -1,6 +1,8 @@
-"""The configured things of contract section 6 and 1, as the gateway holds them in memory; the registry is the truth.
+"""The configured things of contract section 6 and 1, as the gateway holds them in memory; the
+registry is the truth.
 
-Each is stored as a `Record`: its plain fields in `doc`, its secret ones sealed together in `doc["sealed"]`.
+Each is stored as a `Record`: its plain fields in `doc`, its secret ones sealed together in
+`doc["sealed"]`.
 """
 
 from __future__ import annotations
@@ -75,8 +77,8 @@ class Secret(BaseModel):
 class Installation(Stored):
     """One customer's connection to one driver.
 
-    `tokens`: digests of the ingest tokens, newest first, with their end. `ingest_token`, `secrets` and `credentials`
-    are sealed at rest. `subscription`: what was registered at the provider.
+    `tokens`: digests of the ingest tokens, newest first, with their end. `ingest_token`, `secrets`
+    and `credentials` are sealed at rest. `subscription`: what was registered at the provider.
     """
 
     driver: str
@@ -134,12 +136,19 @@ def name_of(kind: str, thing: Stored) -> str:
 
 def to_record(kind: str, thing: Stored, vault: Vault) -> Record:
     """The record of a thing, secrets sealed."""
-    doc = thing.model_dump(mode="json", exclude={"id", "tenant", "version", "created_at", "updated_at"})
+    doc = thing.model_dump(
+        mode="json", exclude={"id", "tenant", "version", "created_at", "updated_at"}
+    )
     secret = {name: doc.pop(name) for name in SEALED.get(kind, ())}
     if any(secret.values()):
         doc["sealed"] = vault.seal(f"{kind}/{thing.id}", secret)
     return Record(
-        kind=kind, id=thing.id, tenant=thing.tenant, name=name_of(kind, thing), doc=doc, version=thing.version
+        kind=kind,
+        id=thing.id,
+        tenant=thing.tenant,
+        name=name_of(kind, thing),
+        doc=doc,
+        version=thing.version,
     )
 
 
@@ -159,7 +168,9 @@ def sink_to_record(config: SinkConfig, vault: Vault, version: int) -> Record:
     if any(secret.values()):
         doc["sealed"] = vault.seal(f"sink/{config.id}", secret)
     name = sink_name(config.kind, config.instance, config.name)
-    return Record(kind="sink", id=config.id, tenant=config.tenant, name=name, doc=doc, version=version)
+    return Record(
+        kind="sink", id=config.id, tenant=config.tenant, name=name, doc=doc, version=version
+    )
 
 
 def sink_name(kind: str, instance: str, name: str) -> str:

@@ -19,7 +19,9 @@ LEAST_FREE_BYTES, LEAST_FREE_SHARE = 256 * 1024 * 1024, 0.02
 
 
 class Pressure:
-    """`disk`: the folder whose file system holds the store, None where that is another machine's."""
+    """`disk`: the folder whose file system holds the store, None where that is another
+    machine's.
+    """
 
     def __init__(
         self, store: Store, dispatcher: Dispatcher, *, max_backlog: int, disk: Path | None
@@ -34,7 +36,9 @@ class Pressure:
         """Return when ingress may accept. Raises UnavailableError saying why not."""
         trouble = "shutting down" if self.draining else self._trouble
         if trouble is not None:
-            raise UnavailableError(f"try again shortly: {trouble}", retry_after=5 + int(10 * jitter()))
+            raise UnavailableError(
+                f"try again shortly: {trouble}", retry_after=5 + int(10 * jitter())
+            )
 
     async def watch(self) -> None:
         """Keep the view fresh, for ever."""

@@ -82,7 +82,9 @@ async def _drain(request: web.Request) -> None:
 
 
 def inflate(raw: bytes, encoding: str, limit: int) -> bytes:
-    """`raw` decompressed, whole and at most `limit` bytes. Raises BadRequestError, TooLargeError."""
+    """`raw` decompressed, whole and at most `limit` bytes. Raises BadRequestError,
+    TooLargeError.
+    """
     windows = (_WINDOW[encoding], -15) if encoding == "deflate" else (_WINDOW[encoding],)
     for window in windows:
         try:

@@ -13,7 +13,8 @@ LONGEST_HOLD = 86_400.0
 def next_delay(schedule: Sequence[float], attempts: int, random: float) -> float | None:
     """Seconds until the next try after `attempts` tries; None when the schedule is used up.
 
-    Up to 20 % is added, never taken away, so that nothing comes before its time. `random` is in [0, 1).
+    Up to 20 % is added, never taken away, so that nothing comes before its time. `random` is in [0,
+    1).
     """
     if attempts > len(schedule):
         return None
@@ -21,7 +22,8 @@ def next_delay(schedule: Sequence[float], attempts: int, random: float) -> float
 
 
 def retry_after(value: str | None, now: datetime) -> float | None:
-    """Seconds that a Retry-After header asks for (a number or an HTTP date), at most a day; None for nonsense.
+    """Seconds that a Retry-After header asks for (a number or an HTTP date), at most a day; None
+    for nonsense.
 
     RFC 9110, section 10.2.3.
     """

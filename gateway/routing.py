@@ -21,15 +21,21 @@ def wants(sink: SinkConfig, name: str) -> bool:
 def targets(
     sinks: Iterable[SinkConfig], name: str, document: Callable[[], Any]
 ) -> tuple[SinkConfig, ...]:
-    """The sinks that get the event `name`. `document` gives the envelope as values; asked for only by filters.
+    """The sinks that get the event `name`. `document` gives the envelope as values; asked for only
+    by filters.
 
-    A disabled sink gets it too: its deliveries are held until it is enabled. One that we switched off likewise.
+    A disabled sink gets it too: its deliveries are held until it is enabled. One that we switched
+    off likewise.
     """
-    return tuple(s for s in sinks if wants(s, name) and (s.filter is None or passes(s.filter, document())))
+    return tuple(
+        s for s in sinks if wants(s, name) and (s.filter is None or passes(s.filter, document()))
+    )
 
 
 def passes(expression: str, document: Any) -> bool:
-    """Whether a JMESPath expression is truthy for the document; an expression that fails on it delivers nothing."""
+    """Whether a JMESPath expression is truthy for the document; an expression that fails on it
+    delivers nothing.
+    """
     try:
         return bool(compiled(expression).search(document))
     except JMESPathError:

@@ -59,7 +59,9 @@ def load(name: str) -> Sample:
     driver, _, case = name.partition("/")
     path = files("drivers") / "samples" / driver / f"{case}.json"
     if driver not in BY_SLUG or "/" in case or not path.is_file():
-        raise UnknownSampleError(f"there is no sample {name}; `comporta send --list` names them all")
+        raise UnknownSampleError(
+            f"there is no sample {name}; `comporta send --list` names them all"
+        )
     raw = json.loads(path.read_text())
     text = raw.get("body_raw")
     body = text if text is not None else json.dumps(raw.get("body"), ensure_ascii=False)
@@ -72,5 +74,6 @@ def load(name: str) -> Sample:
         query=dict(raw.get("query") or {}),
         body=body.encode(),
         secret=raw.get("secret") or "",
-        settings=dict(raw.get("settings") or {}) | ({"jwks": raw["jwks"]} if raw.get("jwks") else {}),
+        settings=dict(raw.get("settings") or {})
+        | ({"jwks": raw["jwks"]} if raw.get("jwks") else {}),
     )

@@ -1,8 +1,9 @@
 """Keys and secrets: who may do what, and how what must stay secret is kept.
 
-API keys have 190 bits of randomness, so a plain SHA-256 is a safe way to store them and one lookup finds them.
-Secrets at rest are Fernet tokens (AES-128-CBC + HMAC) that carry the name of the row they belong to, so that a
-ciphertext moved to another row does not open. https://cryptography.io/en/latest/fernet/
+API keys have 190 bits of randomness, so a plain SHA-256 is a safe way to store them and one lookup
+finds them. Secrets at rest are Fernet tokens (AES-128-CBC + HMAC) that carry the name of the row
+they belong to, so that a ciphertext moved to another row does not open.
+https://cryptography.io/en/latest/fernet/
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ RandomBytes = Callable[[int], bytes]
 
 
 class SecretsError(Exception):
-    """A stored secret cannot be opened: the key it was written with is not among COMPORTA_SECRET_KEYS."""
+    """A stored secret cannot be opened: the key it was written with is not among
+    COMPORTA_SECRET_KEYS.
+    """
 
 
 def random_text(random: RandomBytes, length: int) -> str:
@@ -56,7 +59,9 @@ def _checksum(body: str) -> str:
 
 
 def new_api_key(random: RandomBytes) -> str:
-    """`cmp_` and 40 characters, the last six a checksum, so that a mistyped key is told without a look-up."""
+    """`cmp_` and 40 characters, the last six a checksum, so that a mistyped key is told without a
+    look-up.
+    """
     body = random_text(random, _RANDOM_CHARS)
     return KEY_PREFIX + body + _checksum(body)
 
@@ -68,7 +73,9 @@ def digest(token: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whoever a request acts as. `instance`: the only one it may touch, None for all of the tenant's."""
+    """Whoever a request acts as. `instance`: the only one it may touch, None for all of the
+    tenant's.
+    """
 
     tenant: str
     key_id: str
@@ -99,7 +106,9 @@ class Vault:
         try:
             self._fernet = MultiFernet([Fernet(key) for key in keys])
         except ValueError as error:
-            raise SecretsError("COMPORTA_SECRET_KEYS: each key is 32 bytes in url-safe base64") from error
+            raise SecretsError(
+                "COMPORTA_SECRET_KEYS: each key is 32 bytes in url-safe base64"
+            ) from error
 
     def __repr__(self) -> str:
         return "Vault()"
@@ -113,7 +122,9 @@ class Vault:
         try:
             bound, value = codec.loads(self._fernet.decrypt(token.removeprefix("enc:v1:").encode()))
         except InvalidToken:
-            raise SecretsError(f"the secrets of {row} do not open with any of COMPORTA_SECRET_KEYS") from None
+            raise SecretsError(
+                f"the secrets of {row} do not open with any of COMPORTA_SECRET_KEYS"
+            ) from None
         if bound != row:
             raise SecretsError(f"the secrets of {row} belong to another row")
         return value

@@ -17,7 +17,9 @@ def send(sample: Sample, to: str, secret: str) -> tuple[int, str]:
     url = f"{to}{'&' if '?' in to else '?'}{query}" if query else to
     if not url.startswith(("http://", "https://")):
         raise OSError(f"{to} is not an http(s) URL")
-    request = urllib.request.Request(url, data=draft.body, method=sample.method, headers=draft.headers)  # noqa: S310 - checked above
+    request = urllib.request.Request(  # noqa: S310 - checked above
+        url, data=draft.body, method=sample.method, headers=draft.headers
+    )
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - as above
             return answer.status, answer.read().decode(errors="replace")

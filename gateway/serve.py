@@ -28,7 +28,10 @@ def serve(settings: Settings) -> int:
     log.configure(settings.log_level, settings.log_format)
     keys = ensure_keys(settings, os.urandom)
     if keys.is_new:
-        print(f"admin API key (kept in {settings.data_dir / 'admin.key'}): {keys.admin_key}", flush=True)
+        print(
+            f"admin API key (kept in {settings.data_dir / 'admin.key'}): {keys.admin_key}",
+            flush=True,
+        )
     if settings.workers == 1:
         return run_worker(settings, keys)
     return _supervise(settings, keys)

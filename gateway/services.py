@@ -1,4 +1,6 @@
-"""What a running gateway is made of, wired once in `app.py` and handed to whoever serves a request."""
+"""What a running gateway is made of, wired once in `app.py` and handed to whoever serves a
+request.
+"""
 
 from __future__ import annotations
 

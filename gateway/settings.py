@@ -1,7 +1,8 @@
 """Every setting, declared once: its environment variable, default and meaning.
 
-`Settings.load` is a pure function of an environment. An unknown `COMPORTA_*` variable stops the start, so that a typing
-error is not a silent default. `deploy/comporta.example.env` lists the same fields; a test holds it to that.
+`Settings.load` is a pure function of an environment. An unknown `COMPORTA_*` variable stops the
+start, so that a typing error is not a silent default. `deploy/comporta.example.env` lists the same
+fields; a test holds it to that.
 """
 
 from __future__ import annotations
@@ -30,13 +31,16 @@ class SettingsError(Exception):
 
 
 def _comma_list(value: Any) -> Any:
-    return tuple(p.strip() for p in value.split(",") if p.strip()) if isinstance(value, str) else value
+    return (
+        tuple(p.strip() for p in value.split(",") if p.strip()) if isinstance(value, str) else value
+    )
 
 
 CommaList = Annotated[tuple[str, ...], BeforeValidator(_comma_list)]
 CommaNumbers = Annotated[tuple[float, ...], BeforeValidator(_comma_list)]
 Switch = Annotated[
-    bool, BeforeValidator(lambda v: {"on": True, "off": False}.get(v, v) if isinstance(v, str) else v)
+    bool,
+    BeforeValidator(lambda v: {"on": True, "off": False}.get(v, v) if isinstance(v, str) else v),
 ]
 
 
@@ -48,7 +52,9 @@ def _base_url(value: str) -> str:
 
 
 class Settings(BaseModel):
-    """The frozen configuration of one process. Names in the environment are `COMPORTA_` + the field's, upper case."""
+    """The frozen configuration of one process. Names in the environment are `COMPORTA_` + the
+    field's, upper case.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -57,66 +63,111 @@ class Settings(BaseModel):
     public_url: Annotated[str, AfterValidator(lambda v: _base_url(v) if v else v)] = Field(
         "", description="the URL that providers and links use; http://host:port when empty"
     )
-    data_dir: Path = Field(Path("./data"), description="where the embedded store and generated keys live")
+    data_dir: Path = Field(
+        Path("./data"), description="where the embedded store and generated keys live"
+    )
     store: SecretStr = Field(
-        SecretStr(""), description="sqlite:///{data dir}/comporta.db when empty, or postgresql://user:pass@host/db"
+        SecretStr(""),
+        description="sqlite:///{data dir}/comporta.db when empty, or postgresql://user:pass@host/db",
     )
     api_key: SecretStr = Field(
-        SecretStr(""), description="the bootstrap admin key; generated when empty (alias AUTHENTICATION_API_KEY)"
+        SecretStr(""),
+        description="the bootstrap admin key; generated when empty (alias AUTHENTICATION_API_KEY)",
     )
     secret_keys: SecretStr = Field(
-        SecretStr(""), description="comma list of Fernet keys, newest first; generated when empty (not on PostgreSQL)"
+        SecretStr(""),
+        description="comma list of Fernet keys, newest first; "
+        "generated when empty (not on PostgreSQL)",
     )
-    workers: int = Field(1, ge=1, le=64, description="processes (SO_REUSEPORT); more than 1 needs PostgreSQL")
+    workers: int = Field(
+        1, ge=1, le=64, description="processes (SO_REUSEPORT); more than 1 needs PostgreSQL"
+    )
     allow_targets: CommaList = Field(
         (), description="CIDRs and host names that outbound requests may reach although private"
     )
-    require_https: bool = Field(True, description="refuse http:// sink URLs outside COMPORTA_ALLOW_TARGETS")
-    max_body: int = Field(2_097_152, ge=1024, description="bytes of one inbound body, after decompression")
-    ingest_rate: float = Field(0, ge=0, description="accepted requests per second per installation; 0 is off")
-    max_backlog: int = Field(1_000_000, ge=1, description="deliveries due and not yet sent before ingress answers 503")
+    require_https: bool = Field(
+        True, description="refuse http:// sink URLs outside COMPORTA_ALLOW_TARGETS"
+    )
+    max_body: int = Field(
+        2_097_152, ge=1024, description="bytes of one inbound body, after decompression"
+    )
+    ingest_rate: float = Field(
+        0, ge=0, description="accepted requests per second per installation; 0 is off"
+    )
+    max_backlog: int = Field(
+        1_000_000, ge=1, description="deliveries due and not yet sent before ingress answers 503"
+    )
     retention_days: float = Field(30, gt=0, description="age at which finished things are purged")
     retry_schedule: CommaNumbers = Field(
-        (5, 300, 1800, 7200, 18000, 36000, 36000), description="seconds between attempts, for every sink"
+        (5, 300, 1800, 7200, 18000, 36000, 36000),
+        description="seconds between attempts, for every sink",
     )
     delivery_timeout: float = Field(20, gt=0, le=120, description="seconds for one webhook attempt")
-    lease_seconds: float = Field(30, ge=1, description="how long a process that died holds its deliveries")
+    lease_seconds: float = Field(
+        30, ge=1, description="how long a process that died holds its deliveries"
+    )
     crash_at: str = Field("", description="fault tests only: exit at the named point")
-    auth: Switch = Field(True, description="off (loopback only): requests without a key act as the admin")
+    auth: Switch = Field(
+        True, description="off (loopback only): requests without a key act as the admin"
+    )
     tls_cert: str = Field("", description="certificate file, to serve https directly")
     tls_key: str = Field("", description="key file of that certificate")
     trusted_proxies: CommaList = Field((), description="CIDRs whose X-Forwarded-* are believed")
-    cors_origins: CommaList = Field((), description="origins allowed for browsers, REST and websocket")
+    cors_origins: CommaList = Field(
+        (), description="origins allowed for browsers, REST and websocket"
+    )
     ca_file: str = Field("", description="extra CA bundle for outbound TLS")
     websocket_max_connections: int = Field(10_000, ge=1, description="per process")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least level logged"
+    )
     log_format: Literal["json", "console"] = Field("json", description="`console` for people")
     otlp_endpoint: str = Field("", description="traces, when set")
-    metrics_public: bool = Field(False, description="/metrics without a key although not bound to loopback")
+    metrics_public: bool = Field(
+        False, description="/metrics without a key although not bound to loopback"
+    )
 
-    rabbitmq_uri: SecretStr = Field(SecretStr(""), alias="RABBITMQ_URI", description="server-wide RabbitMQ")
-    nats_url: SecretStr = Field(SecretStr(""), alias="NATS_URL", description="server-wide NATS (alias NATS_URI)")
+    rabbitmq_uri: SecretStr = Field(
+        SecretStr(""), alias="RABBITMQ_URI", description="server-wide RabbitMQ"
+    )
+    nats_url: SecretStr = Field(
+        SecretStr(""), alias="NATS_URL", description="server-wide NATS (alias NATS_URI)"
+    )
     sqs_region: str = Field("", alias="SQS_REGION", description="server-wide SQS: region")
-    sqs_access_key_id: str = Field("", alias="SQS_ACCESS_KEY_ID", description="server-wide SQS: key id")
+    sqs_access_key_id: str = Field(
+        "", alias="SQS_ACCESS_KEY_ID", description="server-wide SQS: key id"
+    )
     sqs_secret_access_key: SecretStr = Field(
         SecretStr(""), alias="SQS_SECRET_ACCESS_KEY", description="server-wide SQS: secret"
     )
-    sqs_account_id: str = Field("", alias="SQS_ACCOUNT_ID", description="server-wide SQS: account of the queues")
-    sqs_base_url: str = Field("", alias="SQS_BASE_URL", description="server-wide SQS: another endpoint than AWS")
-    pusher_app_id: str = Field("", alias="PUSHER_GLOBAL_APP_ID", description="server-wide Pusher: app id")
+    sqs_account_id: str = Field(
+        "", alias="SQS_ACCOUNT_ID", description="server-wide SQS: account of the queues"
+    )
+    sqs_base_url: str = Field(
+        "", alias="SQS_BASE_URL", description="server-wide SQS: another endpoint than AWS"
+    )
+    pusher_app_id: str = Field(
+        "", alias="PUSHER_GLOBAL_APP_ID", description="server-wide Pusher: app id"
+    )
     pusher_key: str = Field("", alias="PUSHER_GLOBAL_KEY", description="server-wide Pusher: key")
     pusher_secret: SecretStr = Field(
         SecretStr(""), alias="PUSHER_GLOBAL_SECRET", description="server-wide Pusher: secret"
     )
-    pusher_cluster: str = Field("", alias="PUSHER_GLOBAL_CLUSTER", description="server-wide Pusher: cluster")
-    pusher_host: str = Field("", alias="PUSHER_HOST", description="a server that speaks Pusher's HTTP API")
+    pusher_cluster: str = Field(
+        "", alias="PUSHER_GLOBAL_CLUSTER", description="server-wide Pusher: cluster"
+    )
+    pusher_host: str = Field(
+        "", alias="PUSHER_HOST", description="a server that speaks Pusher's HTTP API"
+    )
 
     @model_validator(mode="after")
     def _hold_together(self) -> Settings:
         if self.workers > 1 and not self.is_postgres:
             raise ValueError("COMPORTA_WORKERS above 1 needs a PostgreSQL COMPORTA_STORE")
         if self.is_postgres and not self.secret_keys.get_secret_value():
-            raise ValueError("COMPORTA_SECRET_KEYS is required with PostgreSQL (comporta keys generate-secret)")
+            raise ValueError(
+                "COMPORTA_SECRET_KEYS is required with PostgreSQL (comporta keys generate-secret)"
+            )
         if not self.auth and not self.is_loopback:
             raise ValueError("COMPORTA_AUTH=off is only for a loopback COMPORTA_HOST")
         if bool(self.tls_cert) is not bool(self.tls_key):
@@ -154,7 +205,9 @@ class Settings(BaseModel):
         known = variables()
         unknown = sorted(n for n in environ if n.startswith(PREFIX) and n not in known)
         if unknown:
-            raise SettingsError(f"unknown setting {unknown[0]}; see deploy/comporta.example.env for all of them")
+            raise SettingsError(
+                f"unknown setting {unknown[0]}; see deploy/comporta.example.env for all of them"
+            )
         values: dict[str, str] = {}
         for variable, name in known.items():
             if environ.get(variable):

@@ -9,7 +9,7 @@ from gateway.api.route import ANY_KEY, PUBLIC, Call, Route, respond
 from schemas.errors import StoreUnavailableError
 
 
-async def healthz(call: Call) -> web.Response:
+async def healthz(_call: Call) -> web.Response:
     """The event loop runs; nothing else is asked."""
     return respond({"status": "ok"})
 
@@ -44,7 +44,12 @@ async def metrics(call: Call) -> web.Response:
 
 ROUTES: tuple[Route, ...] = tuple(
     Route(
-        method="GET", path=path, handler=handler, permission=PUBLIC, summary=summary, tag="operations"
+        method="GET",
+        path=path,
+        handler=handler,
+        permission=PUBLIC,
+        summary=summary,
+        tag="operations",
     )
     for path, handler, summary in (
         ("/healthz", healthz, "The process is up"),

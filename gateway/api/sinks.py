@@ -130,20 +130,20 @@ def _routes(kind: Kind) -> list[Route]:
     def add(method: Any, action: str, handler: Handler, summary: str, **more: Any) -> None:
         permission = more.pop("permission", "SINKS_MANAGE")
         named = more.pop("named", True)
-        for path in (f"/{kind}/{action}/{{instance}}", f"/{kind}/{action}/{{instance}}/{{name}}"):
-            if named or not path.endswith("{name}"):
-                made.append(
-                    Route(
-                        method=method,
-                        path=path,
-                        handler=handler,
-                        permission=permission,
-                        summary=summary,
-                        tag=kind,
-                        evolution=True,
-                        **more,
-                    )
-                )
+        place = f"/{kind}/{action}/{{instance}}"
+        made.extend(
+            Route(
+                method=method,
+                path=path,
+                handler=handler,
+                permission=permission,
+                summary=summary,
+                tag=kind,
+                evolution=True,
+                **more,
+            )
+            for path in ((place, place + "/{name}") if named else (place,))
+        )
 
     add("POST", "set", partial(_set, kind), f"Configure the {kind} sink", status=201)
     add("PUT", "set", partial(_set, kind), f"Configure the {kind} sink", status=201)
