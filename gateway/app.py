@@ -108,29 +108,19 @@ async def wire(
     settings: Settings, keys: Keys, store: Store, metrics: Metrics, ids: Ulids
 ) -> Services:
     """Every part, over an open store, with the configuration loaded."""
-    crash = crash_at(settings.crash_at)
     registry, history = Registry(store.database, store.notify), History(store.database)
     directory = Directory(registry, keys.vault)
     await directory.load()
     await _ensure_tenant(directory)
-    allow = AllowList.parse(settings.allow_targets)
     egress = Egress(
-        allow=allow,
+        allow=AllowList.parse(settings.allow_targets),
         require_https=settings.require_https,
         own=settings.base_url,
         ca_file=settings.ca_file,
     )
     context = _sink_context(settings, egress)
+    options = _dispatch_options(settings, store, directory, metrics)
     clocks = Clocks(wall_clock, time.monotonic)
-    options = Options(
-        schedule=settings.retry_schedule,
-        lease_seconds=settings.lease_seconds,
-        random=random_module.random,
-        disable=partial(_disable, directory),
-        recovered=partial(_recovered, store),
-        observe=metrics.delivered,
-        crash=crash,
-    )
     dispatcher = Dispatcher(store.log, directory, context, clocks, options)
     drift = Drift(registry, metrics.drift, ids, wall_clock)
     intake = Intake(store.log, directory, dispatcher, drift, ids)
@@ -146,19 +136,7 @@ async def wire(
         directory=directory,
         dispatcher=dispatcher,
         intake=intake,
-        ingress=Ingress(
-            intake=intake,
-            directory=directory,
-            pressure=pressure,
-            metrics=metrics,
-            paces=Paces(settings.ingest_rate),
-            max_body=settings.max_body,
-            now=wall_clock,
-            monotonic=time.monotonic,
-            random=random_module.random,
-            keys=lambda _url: None,
-            crash=crash,
-        ),
+        ingress=_ingress(settings, intake, directory, pressure, metrics),
         jobs=Jobs(store.log, runners),
         replays=replays,
         drift=drift,
@@ -174,6 +152,42 @@ async def wire(
         random=os.urandom,
         admin_digest=digest(keys.admin_key),
         admin=Principal(DEFAULT_TENANT, "admin", "admin", frozenset({EVERYTHING})),
+    )
+
+
+def _dispatch_options(
+    settings: Settings, store: Store, directory: Directory, metrics: Metrics
+) -> Options:
+    return Options(
+        schedule=settings.retry_schedule,
+        lease_seconds=settings.lease_seconds,
+        random=random_module.random,
+        disable=partial(_disable, directory),
+        recovered=partial(_recovered, store),
+        observe=metrics.delivered,
+        crash=crash_at(settings.crash_at),
+    )
+
+
+def _ingress(
+    settings: Settings,
+    intake: Intake,
+    directory: Directory,
+    pressure: Pressure,
+    metrics: Metrics,
+) -> Ingress:
+    return Ingress(
+        intake=intake,
+        directory=directory,
+        pressure=pressure,
+        metrics=metrics,
+        paces=Paces(settings.ingest_rate),
+        max_body=settings.max_body,
+        now=wall_clock,
+        monotonic=time.monotonic,
+        random=random_module.random,
+        keys=lambda _url: None,
+        crash=crash_at(settings.crash_at),
     )
 
 
