@@ -18,6 +18,7 @@ from drivers import (
     shopify,
     stripe,
     ticto,
+    woocommerce,
 )
 from drivers.base import Driver
 
@@ -34,6 +35,7 @@ DRIVERS: tuple[Driver, ...] = (
     shopify.DRIVER,
     stripe.DRIVER,
     ticto.DRIVER,
+    woocommerce.DRIVER,
 )
 
 BY_SLUG: Mapping[str, Driver] = MappingProxyType({driver.slug: driver for driver in DRIVERS})

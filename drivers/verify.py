@@ -288,11 +288,13 @@ class Basic:
 class Choice:
     """Several schemes; the first whose evidence is present decides alone: there is no falling back
     from a wrong signature to a weaker proof. `options` pairs a test for that evidence with its
-    scheme; `otherwise` takes the rest.
+    scheme; `otherwise` takes the rest. `requires_secret`: an installation must have a secret,
+    although one of the schemes could do without.
     """
 
     options: tuple[tuple[Callable[[Claim, Grant], bool], Scheme], ...]
     otherwise: Scheme
+    requires_secret: bool = False
 
     def pick(self, claim: Claim, grant: Grant) -> Scheme:
         """The scheme that decides about this claim."""
@@ -316,7 +318,7 @@ class Choice:
     @property
     def needs_secret(self) -> bool:
         """See Scheme."""
-        return all(s.needs_secret for s in self.schemes)
+        return self.requires_secret or all(s.needs_secret for s in self.schemes)
 
     @property
     def reveals_secret(self) -> bool:
