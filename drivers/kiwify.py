@@ -58,9 +58,16 @@ TEST_BUYER = "johndoe@example.com"
 def _is_wrapped(claim: Claim, _grant: Grant) -> bool:
     """Whether the order comes as `{url, signature, order}`, as two public integrations see it."""
     try:
-        return isinstance(dig(claim.payload(), "order"), dict)
+        body = record(claim.payload())
     except UnparsableError:
         return False
+    return _unwrapped(body) is not body
+
+
+def _unwrapped(body: dict[str, Any]) -> dict[str, Any]:
+    """The order of a wrapped body; what names its own order is not wrapped."""
+    inner = body.get("order")
+    return inner if isinstance(inner, dict) and "order_id" not in body else body
 
 
 def _order_alone(claim: Claim) -> Iterator[bytes]:
@@ -99,7 +106,7 @@ def normalize(v: Verified) -> Sequence[Event]:
 
 
 def _one(v: Verified, body: dict[str, Any]) -> list[Event]:
-    body = body["order"] if isinstance(body.get("order"), dict) else body
+    body = _unwrapped(body)
     kind, status = text(body.get("webhook_event_type")), text(body.get("order_status"))
     if kind is None and text(body.get("status")) == "abandoned":
         return [_cart(body)]
