@@ -199,7 +199,13 @@ class Appends:
 
     async def _write(self, answers: Sequence[Answer]) -> None:
         live = [a for a in answers if a.verdict is None]
-        await self._sql.insert_inbounds([_inbound_row(a, i) for a in live if a.request.delivery and (i := a.request.item.inbound)])
+        await self._sql.insert_inbounds(
+            [
+                _inbound_row(a, i)
+                for a in live
+                if a.request.delivery and (i := a.request.item.inbound)
+            ]
+        )
         if self._facts:
             superseded = await self._sql.insert_events([_event_row(f) for f in self._facts])
             for fact in self._facts:
@@ -226,7 +232,7 @@ class Appends:
             ident = item.inbound.id if item.inbound else None
             if answer.verdict == "duplicate" and delivery:
                 ident = refs[delivery]
-                events = tuple(Told(*one, duplicate=True) for one in listed.get(ident, ()))
+                events = tuple(_told_before(*one) for one in listed.get(ident, ()))
             else:
                 events = tuple(map(_told, answer.told))
             duplicate, lost = answer.verdict == "duplicate", answer.verdict == "lost"
@@ -251,6 +257,10 @@ def _told(one: Told | Fact) -> Told:
     return Told(one.event.id, one.event.name, one.seq, duplicate=False, superseded=one.superseded)
 
 
+def _told_before(ident: str, name: str, seq: int) -> Told:
+    return Told(ident, name, seq, duplicate=True)
+
+
 def _listed(one: Told | Fact) -> list[Any]:
     told = _told(one)
     return [told.id, told.name, told.seq]
@@ -262,20 +272,48 @@ def _text(listed: Listed) -> str:
 
 def _inbound_row(answer: Answer, inbound: NewInbound) -> tuple[Any, ...]:
     item = answer.request.item
-    row = (inbound.id, item.tenant, item.instance, item.installation_id, item.driver)
-    row += (inbound.received_at, inbound.method, inbound.query, inbound.headers, inbound.body)
-    row += (inbound.outcome, inbound.reason and storable(inbound.reason))
-    return (*row, storable(inbound.delivery_key), _text([_listed(one) for one in answer.told]))
+    return (
+        inbound.id,
+        item.tenant,
+        item.instance,
+        item.installation_id,
+        item.driver,
+        inbound.received_at,
+        inbound.method,
+        inbound.query,
+        inbound.headers,
+        inbound.body,
+        inbound.outcome,
+        inbound.reason and storable(inbound.reason),
+        storable(inbound.delivery_key),
+        _text([_listed(one) for one in answer.told]),
+    )
 
 
 def _event_row(fact: Fact) -> tuple[Any, ...]:
     item, event = fact.request.item, fact.event
-    row = (fact.seq, event.id, item.tenant, item.instance, item.installation_id, item.driver)
-    row += (event.name, storable(event.key), storable(event.dedupe_key), event.weight)
-    row += (event.occurred_at, item.received_at, storable(event.provider_event))
-    row += (event.provider_event_id and storable(event.provider_event_id),)
-    row += (item.inbound.id if item.inbound else None, event.version, int(event.test), event.data)
-    return (*row, family_prefix(event), fact.superseded)
+    return (
+        fact.seq,
+        event.id,
+        item.tenant,
+        item.instance,
+        item.installation_id,
+        item.driver,
+        event.name,
+        storable(event.key),
+        storable(event.dedupe_key),
+        event.weight,
+        event.occurred_at,
+        item.received_at,
+        storable(event.provider_event),
+        event.provider_event_id and storable(event.provider_event_id),
+        item.inbound.id if item.inbound else None,
+        event.version,
+        int(event.test),
+        event.data,
+        family_prefix(event),
+        fact.superseded,
+    )
 
 
 def _delivery_rows(fact: Fact) -> list[tuple[Any, ...]]:
@@ -283,8 +321,8 @@ def _delivery_rows(fact: Fact) -> list[tuple[Any, ...]]:
     if fact.superseded and item.skip_superseded:
         return []
     okey = storable(ordering_key(item, event))
-    return [
-        (new.id, fact.seq, new.sink_id, item.tenant, item.instance)
-        + (okey if new.ordered else None, new.leased and not new.ordered)
-        for new in event.deliveries
-    ]
+    rows = []
+    for new in event.deliveries:
+        held = (None, new.leased) if not new.ordered else (okey, False)
+        rows.append((new.id, fact.seq, new.sink_id, item.tenant, item.instance, *held))
+    return rows

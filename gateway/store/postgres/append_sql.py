@@ -15,7 +15,9 @@ from gateway.store.postgres.jobs import JobChanges
 # so the lock is taken before the first number is. Its key is a tag and the sequence's position.
 _POSITION = "CASE WHEN is_called THEN last_value ELSE 0 END"
 _TAG = 0x436F
-MARK = f"SELECT pg_advisory_xact_lock_shared({_TAG}::bigint << 48 | {_POSITION}) FROM event_seq"
+MARK = f"""
+SELECT pg_advisory_xact_lock_shared({_TAG}::bigint << 48 | {_POSITION})
+FROM event_seq"""  # noqa: S608 - the numbers are our own
 HORIZON = f"""
 SELECT least({_POSITION}, (
     SELECT min((l.classid::bigint & 65535) << 32 | l.objid::bigint) FROM pg_locks AS l
@@ -90,7 +92,7 @@ class Statements:
         if not digests:
             return {}
         rows = await self._connection.fetch(KNOWN, digests)
-        return {digest: ref for digest, ref in rows}
+        return {row[0]: row[1] for row in rows}
 
     async def told(self, ids: Sequence[str], *, lock: bool = False) -> dict[str, list[list[Any]]]:
         """The events of inbounds. One that was purged is missing; its digest is kept longer."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import asyncpg
@@ -14,7 +14,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from schemas.errors import StoreUnavailableError
 
-Connection = PoolConnectionProxy[asyncpg.Record]
+Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
 # The server, or the way to it, cannot do it now; what was asked of it is not at fault.
 NOT_NOW: tuple[type[Exception], ...] = (
@@ -98,7 +98,7 @@ def _number(query: dict[str, str], name: str, default: int) -> int:
     return int(text)
 
 
-def unavailable(error: Exception | None) -> StoreUnavailableError:
+def unavailable(error: Exception) -> StoreUnavailableError:
     """What callers are told of an error of NOT_NOW."""
     text = str(error) or type(error).__name__
     return StoreUnavailableError(f"the store cannot take this now: {text}")
@@ -175,7 +175,7 @@ class Connections:
         try:
             async with asyncio.timeout(5):
                 await self._pool.close()
-        except (TimeoutError, *NOT_NOW):
+        except NOT_NOW:
             self._pool.terminate()
 
     async def _begun(self, first: str) -> Connection:
@@ -183,7 +183,7 @@ class Connections:
         yet.
         """
         begin = f"{self._options.begin}; {first}" if first else self._options.begin
-        problem: Exception | None = None
+        problem: Exception = ConnectionError("no connection")
         for _ in range(self._options.pool_size + 1):
             try:
                 connection = await self._pool.acquire()

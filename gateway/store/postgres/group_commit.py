@@ -59,6 +59,7 @@ class GroupCommit(Generic[T, R]):
         self._write, self._limits, self._observe = write, limits, observe
         self._queue: deque[Ticket[T, R]] = deque()
         self._bytes = 0
+        self._running = 0  # lanes that will look at the queue again
         self._lanes: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -76,7 +77,8 @@ class GroupCommit(Generic[T, R]):
         ticket: Ticket[T, R] = Ticket(item, size, asyncio.get_running_loop().create_future())
         self._queue.append(ticket)
         self._bytes += size
-        if len(self._lanes) < limits.lanes:
+        if self._running < limits.lanes:
+            self._running += 1
             lane = asyncio.create_task(self._run(), name="comporta-group-commit")
             self._lanes.add(lane)
             lane.add_done_callback(self._lanes.discard)
@@ -90,10 +92,13 @@ class GroupCommit(Generic[T, R]):
 
     async def _run(self) -> None:
         """Commit until nothing waits."""
-        while self._queue:
-            await self._commit(self._take())
-            if self._limits.linger and 0 < len(self._queue) < self._limits.batch:
-                await asyncio.sleep(self._limits.linger)
+        try:
+            while self._queue:
+                await self._commit(self._take())
+                if self._limits.linger and 0 < len(self._queue) < self._limits.batch:
+                    await asyncio.sleep(self._limits.linger)
+        finally:
+            self._running -= 1
 
     def _take(self) -> list[Ticket[T, R]]:
         batch: list[Ticket[T, R]] = []

@@ -11,7 +11,8 @@ from gateway.store.postgres import tables
 from gateway.store.postgres.connections import Connection, Connections
 
 MICROSECONDS = 1_000_000
-# Named jobs are locked in the order of their names, so that two processes cannot wait for each other.
+# Named jobs are locked in the order of their names, so that two processes cannot wait for each
+# other.
 DROP = """
 WITH gone AS MATERIALIZED (
     SELECT id FROM jobs WHERE ukey = ANY($1::text[]) ORDER BY ukey FOR UPDATE)

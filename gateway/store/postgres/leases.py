@@ -6,7 +6,6 @@ Whoever waits for a row here skips it, so that nothing here can be part of a dea
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import asyncpg
 
@@ -17,15 +16,14 @@ from gateway.store.stored_event import COLUMNS, stored_event_from
 SLICE = 500
 CANDIDATES = 64  # of an ordered sink, looked at in one statement
 ROUNDS = 20  # of them in one claim
-_LEASE = f"""
+_EVENT = ", ".join("e." + name for name in COLUMNS)
+_TAKEN = """
 taken AS (
     UPDATE deliveries AS d SET state = 'leased', owner = $3, token = token + 1,
         updated_at = (SELECT now FROM clock)
     FROM picked WHERE d.id = picked.id
-    RETURNING d.id, d.token, d.sink_id, d.attempts, d.replay, d.next_at, d.seq, picked.gap)
-SELECT t.id, t.token, t.sink_id, t.attempts, t.replay, t.gap, e.id IS NOT NULL AS found,
-    {", ".join("e." + name for name in COLUMNS)}
-FROM taken AS t LEFT JOIN events AS e ON e.seq = t.seq ORDER BY t.next_at, t.seq"""  # noqa: S608 - the names are our own
+    RETURNING d.id, d.token, d.sink_id, d.attempts, d.replay, d.next_at, d.seq, picked.gap)"""
+_GIVEN = f"t.id, t.token, t.sink_id, t.attempts, t.replay, t.gap, e.id IS NOT NULL, {_EVENT}"
 CLAIM = f"""
 WITH clock AS MATERIALIZED (SELECT comporta_now($4) AS now),
 picked AS MATERIALIZED (
@@ -35,7 +33,9 @@ picked AS MATERIALIZED (
         WHERE d.state = 'pending' AND d.sink_id = w.sink_id
         AND d.next_at <= (SELECT now FROM clock)
         ORDER BY d.next_at, d.seq LIMIT w.wanted FOR UPDATE SKIP LOCKED) AS p),
-{_LEASE}"""  # noqa: S608 - the parts are our own
+{_TAKEN}
+SELECT {_GIVEN} FROM taken AS t LEFT JOIN events AS e ON e.seq = t.seq
+ORDER BY t.next_at, t.seq"""  # noqa: S608 - the parts are our own
 # One process at a time claims from an ordered sink, and it sees what the one before it leased.
 LOCK_SINK = "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 20543))"
 # In one queue (sink and okey) a delivery may go when none is out and none waits before it. Another
@@ -68,7 +68,10 @@ picked AS MATERIALIZED (
         SELECT 1 FROM deliveries AS o WHERE o.sink_id = j.sink_id AND o.okey = j.okey
         AND o.state = 'dead' AND o.seq < j.seq) AS gap
     FROM judged AS j WHERE j.blocker IS NULL ORDER BY j.next_at, j.seq LIMIT $2),
-{_LEASE}"""  # noqa: S608 - the parts are our own
+{_TAKEN}
+SELECT {_GIVEN}, c.n FROM (SELECT count(*) AS n FROM due) AS c
+LEFT JOIN taken AS t ON true LEFT JOIN events AS e ON e.seq = t.seq
+ORDER BY t.next_at, t.seq"""  # noqa: S608 - the parts are our own
 _SINKS = """
 WITH RECURSIVE sinks (sink_id) AS (
     (SELECT d.sink_id FROM deliveries AS d WHERE d.state = 'pending'
@@ -141,8 +144,8 @@ async def claim(
     for sink_id, wanted in sorted(heads.items()):
         async with connections.transaction() as connection:
             rows += await _claim_heads(connection, sink_id, wanted, node, now)
-    leased = [_leased(row) for row in rows if row["found"]]
-    return leased, [(row[0], row[1]) for row in rows if not row["found"]]
+    leased = [_leased(row) for row in rows if row[6]]
+    return leased, [(row[0], row[1]) for row in rows if not row[6]]
 
 
 async def _claim_heads(
@@ -155,13 +158,13 @@ async def _claim_heads(
         rows = await connection.fetch(
             CLAIM_HEADS, sink_id, wanted - len(heads), node, now, CANDIDATES
         )
-        heads += rows
-        if not rows or len(heads) >= wanted:
+        heads += [row for row in rows if row[0]]
+        if rows[0]["n"] < CANDIDATES or len(heads) >= wanted:
             break
     return heads
 
 
-def _leased(row: Sequence[Any]) -> Leased:
+def _leased(row: asyncpg.Record) -> Leased:
     delivery_id, token, sink_id, attempts, replay, gap = row[:6]
     return Leased(
         id=delivery_id,

@@ -60,6 +60,7 @@ CREATE TABLE events (
 );
 -- With what supersession asks for, so that it reads no rows.
 CREATE INDEX events_key ON events (tenant, key, seq) INCLUDE (weight, occurred_at);
+CREATE INDEX events_tenant ON events (tenant, seq);
 CREATE INDEX events_instance ON events (tenant, instance, seq);
 
 -- Digests of delivery keys (kind 0) and facts (kind 1): they outlive the payloads.
@@ -89,9 +90,27 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_event ON deliveries (seq);
 CREATE INDEX deliveries_due ON deliveries (sink_id, next_at, seq) WHERE state = 'pending';
 CREATE INDEX deliveries_owner ON deliveries (owner) WHERE state = 'leased';
-CREATE INDEX deliveries_order ON deliveries (sink_id, okey, seq) WHERE okey IS NOT NULL AND state IN ('pending', 'leased');
+CREATE INDEX deliveries_order ON deliveries (sink_id, okey, state, seq)
+WHERE okey IS NOT NULL AND state IN ('pending', 'leased');
 CREATE INDEX deliveries_gap ON deliveries (sink_id, okey, seq) WHERE okey IS NOT NULL AND state = 'dead';
-CREATE INDEX deliveries_dead ON deliveries (sink_id, id) WHERE state = 'dead';
+CREATE INDEX deliveries_dead ON deliveries (sink_id, seq) WHERE state = 'dead';
+-- Of the ordered deliveries of one sink and key only the first unfinished one may be due. A claim that meets another
+-- one parks it at the end of time, so that it costs nothing until whatever was in front of it lets go.
+CREATE FUNCTION deliveries_advance() RETURNS trigger LANGUAGE plpgsql AS
+$$
+BEGIN
+    UPDATE deliveries SET next_at = NEW.updated_at
+    WHERE next_at = 9223372036854775807 AND id = (
+        SELECT id FROM deliveries
+        WHERE sink_id = NEW.sink_id AND okey = NEW.okey AND state = 'pending'
+        ORDER BY seq, id LIMIT 1
+    );
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER deliveries_advance AFTER UPDATE OF state ON deliveries FOR EACH ROW
+WHEN (NEW.okey IS NOT NULL AND OLD.state IN ('pending', 'leased') AND NEW.state <> 'leased')
+EXECUTE FUNCTION deliveries_advance();
 
 CREATE TABLE attempts (
     delivery_id TEXT NOT NULL,
