@@ -13,8 +13,6 @@ from typing import Any
 
 import aiohttp
 
-from gateway import samples
-
 KEY = "e2e-admin-key"
 SECRET_KEYS = "EcC1cGnMHTdXfVqWF7pGfb-8eRCTbYeCvWVEqmmhBlo="
 PATIENCE = 30.0
@@ -143,18 +141,3 @@ async def program(folder: Path, **environ: str) -> AsyncIterator[Program]:
         finally:
             if running.process and running.process.returncode is None:
                 await running.end(signal.SIGKILL)
-
-
-def kiwify_order(number: int, secret: str) -> tuple[bytes, dict[str, str], str]:
-    """A signed Kiwify order of its own: body, headers and the query of its delivery."""
-    draft = samples.load("kiwify/order_approved").signed(secret, 0)
-    body = draft.body
-    import json  # noqa: PLC0415 - only here
-
-    value = json.loads(body)
-    value["order_id"] = f"order-{number}"
-    draft.body = json.dumps(value, ensure_ascii=False).encode()
-    from drivers import BY_SLUG  # noqa: PLC0415 - only here
-
-    BY_SLUG["kiwify"].scheme.sign(draft)
-    return draft.body, draft.headers, draft.query["signature"]

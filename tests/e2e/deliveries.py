@@ -1,0 +1,62 @@
+"""Deliveries as providers make them, each an order of its own."""
+
+import asyncio
+import json
+from dataclasses import dataclass
+
+from drivers import BY_SLUG
+from gateway import samples
+from tests.e2e.program import Answer, Program
+from tests.sinks.receiver import Receiver
+
+SECRET = "e2e-signing-secret"
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One signed request. `query` goes behind the ingest URL."""
+
+    body: bytes
+    headers: dict[str, str]
+    query: str = ""
+
+    async def post(self, program: Program, ingest_url: str) -> Answer:
+        return await program.post(ingest_url + self.query, self.body, self.headers)
+
+
+def kiwify(number: int, secret: str = SECRET) -> Delivery:
+    """A paid Kiwify order with an id of its own."""
+    sample = samples.load("kiwify/order_approved")
+    value = json.loads(sample.body)
+    value["order_id"] = f"order-{number:06d}"
+    draft = sample.signed(secret, 0)
+    draft.body = json.dumps(value, ensure_ascii=False).encode()
+    BY_SLUG["kiwify"].scheme.sign(draft)
+    return Delivery(draft.body, draft.headers, f"?signature={draft.query['signature']}")
+
+
+def shopify(case: str = "orders_paid", secret: str = SECRET) -> Delivery:
+    draft = samples.load(f"shopify/{case}").signed(secret, 0)
+    return Delivery(draft.body, draft.headers)
+
+
+async def post_all(
+    program: Program, ingest_url: str, numbers: range, *, at_once: int = 50
+) -> dict[int, str]:
+    """Post Kiwify orders; gives the event id of each that was answered 200."""
+    answered: dict[int, str] = {}
+    waiting = iter(numbers)
+
+    async def work() -> None:
+        for number in waiting:
+            answer = await kiwify(number).post(program, ingest_url)
+            if answer.status == 200:
+                answered[number] = answer.json["events"][0]["id"]
+
+    await asyncio.gather(*(work() for _ in range(at_once)))
+    return answered
+
+
+def ids(receiver: Receiver) -> list[str]:
+    """The event ids that arrived, in order."""
+    return [got.headers["webhook-id"] for got in receiver.got]
