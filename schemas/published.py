@@ -47,13 +47,9 @@ class RawData(TypedDict):
     raw: Any
 
 
-# The parts that an event of a family cannot do without, and those it never has.
-PRESENT = {
-    "order": "Order",
-    "checkout": "Checkout",
-    "subscription": "Subscription",
-    "return": "Return",
-}
+# The part that an event of a family cannot do without, and the one it never has. (A subscription
+# has none where the provider names no subscription, only the order that pays for it.)
+PRESENT = {"order": "Order", "checkout": "Checkout", "return": "Return"}
 ABSENT = {"checkout": "order"}
 KINDS: dict[str, Any] = {"provider.event": RawData, "installation.updated": dict[str, Any]}
 
