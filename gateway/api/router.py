@@ -4,7 +4,25 @@ permission table tests.
 
 from __future__ import annotations
 
-from gateway.api import health, sinks
+from gateway.api import (
+    driver_settings,
+    drivers,
+    health,
+    installation_life,
+    installations,
+    instances,
+    keys,
+    sinks,
+)
 from gateway.api.route import Route
 
-ROUTES: tuple[Route, ...] = (*health.ROUTES, *sinks.ROUTES)
+ROUTES: tuple[Route, ...] = (
+    *drivers.ROUTES,
+    *driver_settings.ROUTES,
+    *installations.ROUTES,
+    *installation_life.ROUTES,
+    *sinks.ROUTES,
+    *instances.ROUTES,
+    *keys.ROUTES,
+    *health.ROUTES,
+)

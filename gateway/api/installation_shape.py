@@ -1,0 +1,73 @@
+"""An installation as the API shows it: credentials masked, the ingest URL in full."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from drivers import BY_SLUG
+from gateway.api.driver_shape import SECRET, DriverRef, credentials_schema, ref_of
+from gateway.api.times import api_time
+from gateway.models import Installation
+from gateway.security import mask
+
+
+class InstallationData(BaseModel):
+    """`auth_url`: where to authorise it, while it is `pending_auth`. `reason`: of an `error`.
+    `warnings`: what will not work as it is configured.
+    """
+
+    id: str
+    driver: DriverRef
+    instance: str
+    name: str
+    status: str
+    reason: str | None
+    auth_url: str | None
+    ingest_url: str
+    settings: dict[str, Any]
+    credentials: dict[str, str]
+    warnings: list[str]
+    created_at: str | None
+    updated_at: str | None
+
+
+def installation_data(
+    installation: Installation, base_url: str, now: int, auth_url: str | None = None
+) -> InstallationData:
+    """What may be known of an installation."""
+    driver = BY_SLUG.get(installation.driver)
+    if driver is None:
+        ref = DriverRef(id="", name=installation.driver, slug=installation.driver)
+        public, signs = frozenset[str](), False
+    else:
+        ref, signs = ref_of(driver), driver.scheme.needs_secret
+        schema = credentials_schema(driver)
+        public = frozenset(name for name, known in schema.items() if not known.secret)
+    secrets = installation.secrets_at(now)
+    held = {SECRET: secrets[0]} if secrets else {}
+    held |= installation.credentials
+    warnings = []
+    if signs and not secrets:
+        warnings.append("no `secret` is known: deliveries to the ingest URL are refused")
+    return InstallationData(
+        id=installation.id,
+        driver=ref,
+        instance=installation.instance,
+        name=installation.name,
+        status=installation.status,
+        reason=installation.reason,
+        auth_url=auth_url,
+        ingest_url=ingest_url(installation, base_url),
+        settings=installation.settings,
+        credentials={n: v if n in public else mask(v) for n, v in held.items()},
+        warnings=warnings,
+        created_at=api_time(installation.created_at),
+        updated_at=api_time(installation.updated_at),
+    )
+
+
+def ingest_url(installation: Installation, base_url: str) -> str:
+    """Where the provider sends its webhooks."""
+    return f"{base_url}/hooks/{installation.driver}/{installation.ingest_token}"
