@@ -70,9 +70,10 @@ class SqliteStore:
 
     def _spread(self) -> None:
         news, self._news = self._news, {}
+        loop = asyncio.get_running_loop()
         for topic, payload in news:
             for callback in self._callbacks:
-                callback(topic, payload)
+                loop.call_soon(callback, topic, payload)  # one that fails stops no other
 
     async def check(self) -> None:
         version = await self._writer.call(_probe)
