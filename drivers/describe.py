@@ -18,7 +18,8 @@ class Fetch:
     """One request to the provider's API. `name` is where its answer lands in `Verified.enrichment`.
 
     `url` is absolute; `settings.api_base_url` replaces its scheme and host. `optional`: normalizing
-    can do without.
+    can do without. `cursor`: of a sweep's first request, put over the stored cursor before
+    `Poll.read` gets it: where the sweep ends, for lists whose rows do not tell when they changed.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Fetch:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
     optional: bool = False
+    cursor: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +71,8 @@ class Api:
     reads its answer (given the time of it); None where the credentials are used as they are.
     `per_minute`: the provider's documented limit. `needs`: the requests still wanted before a
     delivery can be normalized, given what is already there. `probe`: a cheap call that proves the
-    credentials.
+    credentials. `query`: parameters put over those of every call, from credentials: for a provider
+    that takes its token there. They are secret, as the headers are.
     """
 
     base_url: str
@@ -80,6 +83,7 @@ class Api:
     token: Callable[[Any, datetime], Token] | None = None
     per_minute: int = 60
     probe: Callable[[Mapping[str, str]], Fetch] | None = None
+    query: Callable[[Mapping[str, str]], Mapping[str, str]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,9 +91,9 @@ class OAuth:
     """Authorization code grant, as RFC 6749 leaves it open.
 
     `authorize_url` and `token_url` may hold `{shop}`, taken from the installation's
-    `settings.shop`. `client_auth`: how the client identifies itself at the token endpoint.
-    `check_callback`: the provider's own proof on the callback query (Shopify's hmac), given the
-    query and the client secret.
+    `settings.shop`. `client_auth`: how the client identifies itself at the token endpoint;
+    `token_headers` are sent there beside it. `check_callback`: the provider's own proof on the
+    callback query (Shopify's hmac), given the query and the client secret.
     """
 
     authorize_url: str
@@ -100,6 +104,7 @@ class OAuth:
     client_auth: Literal["basic", "form", "json"] = "form"
     authorize_params: Mapping[str, str] = field(default_factory=dict)
     token_params: Mapping[str, str] = field(default_factory=dict)
+    token_headers: Mapping[str, str] = field(default_factory=dict)
     read_token: Callable[[Any, datetime], Token] | None = None
     custom_client: bool = True
     check_callback: Callable[[Mapping[str, str], str, datetime], bool] | None = None
@@ -126,7 +131,7 @@ class Page:
     same sweep.
 
     The next page is `next`, or the request just answered with the query parameters `more` put over
-    its own: an answer seldom repeats the question.
+    its own: an answer seldom repeats the question. Its `read` gets this page's cursor.
     """
 
     items: tuple[Any, ...]
