@@ -12,6 +12,7 @@ from gateway.api import (
     installations,
     instances,
     keys,
+    send_test,
     sinks,
 )
 from gateway.api.route import Route
@@ -19,6 +20,7 @@ from gateway.api.route import Route
 ROUTES: tuple[Route, ...] = (
     *drivers.ROUTES,
     *driver_settings.ROUTES,
+    *send_test.ROUTES,
     *installations.ROUTES,
     *installation_life.ROUTES,
     *sinks.ROUTES,
