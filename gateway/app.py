@@ -26,17 +26,21 @@ from gateway.directory import Directory
 from gateway.dispatch import Dispatcher, Options
 from gateway.drift import Drift
 from gateway.egress import Egress
+from gateway.enrich import Enrichment
 from gateway.gauges import Gauges
 from gateway.ids import Ulids
 from gateway.ingress import Ingress
-from gateway.intake import DEFER, Intake
+from gateway.intake import DEFER, ENRICH, Intake
 from gateway.jobs import Jobs
+from gateway.key_sets import KeySets
 from gateway.key_use import KeyUse
 from gateway.lane import Clocks
 from gateway.metrics import Metrics
 from gateway.models import Tenant
 from gateway.pace import Paces
+from gateway.poll import POLL, Polls
 from gateway.pressure import Pressure
+from gateway.provider_api import ProviderApi
 from gateway.replay import Replays
 from gateway.retention import purge_forever
 from gateway.security import EVERYTHING, Principal, digest
@@ -127,7 +131,14 @@ async def wire(
     disk = None if settings.is_postgres else settings.data_dir.absolute()
     pressure = Pressure(store, dispatcher, max_backlog=settings.max_backlog, disk=_existing(disk))
     replays = Replays(store, history, registry, directory, dispatcher, ids)
-    runners = {DEFER: Deferral(history, directory, intake).run, replays.kind: replays.run}
+    provider_api = ProviderApi(egress, wall_clock, time.monotonic)
+    polls = Polls(store, directory, intake, provider_api, ids, wall_clock)
+    runners = {
+        POLL: polls.run,
+        DEFER: Deferral(history, directory, intake).run,
+        ENRICH: Enrichment(history, directory, intake, provider_api).run,
+        replays.kind: replays.run,
+    }
     return Services(
         settings=settings,
         store=store,
@@ -136,7 +147,11 @@ async def wire(
         directory=directory,
         dispatcher=dispatcher,
         intake=intake,
-        ingress=_ingress(settings, intake, directory, pressure, metrics),
+        provider_api=provider_api,
+        polls=polls,
+        ingress=_ingress(
+            settings, intake, directory, pressure=pressure, metrics=metrics, egress=egress
+        ),
         jobs=Jobs(store.log, runners),
         replays=replays,
         drift=drift,
@@ -173,8 +188,10 @@ def _ingress(
     settings: Settings,
     intake: Intake,
     directory: Directory,
+    *,
     pressure: Pressure,
     metrics: Metrics,
+    egress: Egress,
 ) -> Ingress:
     return Ingress(
         intake=intake,
@@ -186,7 +203,7 @@ def _ingress(
         now=wall_clock,
         monotonic=time.monotonic,
         random=random_module.random,
-        keys=lambda _url: None,
+        key_sets=KeySets(egress, time.monotonic),
         crash=crash_at(settings.crash_at),
     )
 
@@ -274,6 +291,8 @@ def _start(services: Services) -> list[asyncio.Task[None]]:
         partial(purge_forever, services.store.log, services.settings.retention_days, wall_clock),
     ]
     services.dispatcher.wake()
+    services.directory.on_change(partial(_configured, services, loop))
+    work.append(services.polls.ensure_all)
     return [loop.create_task(run()) for run in work]  # type: ignore[arg-type]  # reason: each is a coroutine function
 
 
@@ -286,6 +305,15 @@ def _heard(services: Services, loop: asyncio.AbstractEventLoop, topic: str, payl
         task.add_done_callback(services.background.discard)
     elif topic == "deliveries":
         services.dispatcher.wake()
+
+
+def _configured(services: Services, loop: asyncio.AbstractEventLoop, kind: str, ident: str) -> None:
+    """An installation that may want to be polled."""
+    installation = services.directory.installation(ident) if kind == "installation" else None
+    if installation is not None:
+        task = loop.create_task(services.polls.ensure(installation))
+        services.background.add(task)
+        task.add_done_callback(services.background.discard)
 
 
 async def _drain(app: web.Application) -> None:

@@ -22,6 +22,7 @@ from gateway import log
 from gateway.answers import error_response
 from gateway.directory import Directory
 from gateway.intake import Intake
+from gateway.key_sets import KeySets
 from gateway.metrics import Metrics
 from gateway.models import Installation
 from gateway.pace import Paces
@@ -65,7 +66,7 @@ class Refusal:
 
 @dataclass(slots=True, kw_only=True)
 class Ingress:
-    """Serves `/hooks/{driver}/{token}`. `keys`: key sets fetched for drivers, by URL."""
+    """Serves `/hooks/{driver}/{token}`."""
 
     intake: Intake
     directory: Directory
@@ -76,7 +77,7 @@ class Ingress:
     now: Callable[[], int]
     monotonic: Callable[[], float]
     random: Callable[[], float]
-    keys: Callable[[str], Any]
+    key_sets: KeySets
     crash: Callable[[str], None]
     refusals: deque[Refusal] = field(default_factory=lambda: deque(maxlen=REFUSALS_KEPT))
 
@@ -110,7 +111,7 @@ class Ingress:
                 return _reply(reply), "handshake"
         if request.method != "POST" and driver.handshake is None:
             raise web.HTTPMethodNotAllowed(request.method, ["POST"])
-        receipt = self._receive(driver, installation, inbound, grant, request)
+        receipt = await self._receive(driver, installation, inbound, grant, request)
         told = await self.intake.take(installation, inbound, receipt)
         self.crash("before_answer")
         outcome = "duplicate" if told.duplicate else receipt.outcome
@@ -161,11 +162,11 @@ class Ingress:
         return Grant(
             secrets=installation.secrets_at(self.now()),
             settings=installation.settings,
-            credentials=installation.credentials,
-            keys={url: self.keys(url)} if url else {},
+            credentials=installation.known_credentials,
+            keys={url: self.key_sets.get(url)} if url else {},
         )
 
-    def _receive(
+    async def _receive(
         self,
         driver: Driver,
         installation: Installation,
@@ -174,7 +175,12 @@ class Ingress:
         request: web.Request,
     ) -> Receipt:
         try:
-            return receive(driver, inbound, grant)
+            try:
+                return receive(driver, inbound, grant)
+            except VerificationError:
+                if not await self._has_new_keys(driver, installation):
+                    raise
+                return receive(driver, inbound, self._grant(driver, installation))
         except VerificationError as error:
             self._refuse(installation, inbound, error.message, request)
             raise UnauthorizedError(
@@ -183,6 +189,13 @@ class Ingress:
         except UnparsableError as error:
             self._refuse(installation, inbound, error.message, request)
             raise BadRequestError(error.message, code="unparsable_body") from None
+
+    async def _has_new_keys(self, driver: Driver, installation: Installation) -> bool:
+        """Whether the provider has other public keys by now than those that did not fit."""
+        url = driver.key_set_url
+        if url is None or installation.settings.get("jwks"):
+            return False
+        return await self.key_sets.refresh(url)
 
     def _refuse(
         self, installation: Installation, inbound: Inbound, reason: str, request: web.Request

@@ -94,6 +94,12 @@ class Installation(Stored):
     oauth: dict[str, Any] = Field(default_factory=dict)
     info: dict[str, Any] = Field(default_factory=dict)
 
+    @property
+    def known_credentials(self) -> dict[str, str]:
+        """The credentials, with the access token that OAuth gave."""
+        token = self.oauth.get("access_token")
+        return self.credentials | {"access_token": str(token)} if token else self.credentials
+
     def secrets_at(self, now: int) -> tuple[str, ...]:
         """The secrets valid at `now`, newest first."""
         return tuple(s.value for s in self.secrets if s.until is None or s.until > now)

@@ -22,7 +22,9 @@ from gateway.jobs import Jobs
 from gateway.key_use import KeyUse
 from gateway.metrics import Metrics
 from gateway.models import ApiKey
+from gateway.poll import Polls
 from gateway.pressure import Pressure
+from gateway.provider_api import ProviderApi
 from gateway.replay import Replays
 from gateway.security import Principal, RandomBytes, Vault
 from gateway.settings import Settings
@@ -47,6 +49,8 @@ class Services:
     intake: Intake
     ingress: Ingress
     jobs: Jobs
+    provider_api: ProviderApi
+    polls: Polls
     drift: Drift
     key_use: KeyUse
     pressure: Pressure

@@ -1,0 +1,168 @@
+"""Calling a provider's API for an installation, as its driver describes it.
+
+One place that logs in, keeps to the documented rate, honours Retry-After, and tells what may be
+tried again from what may not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from drivers.base import Driver
+from drivers.describe import Api, Fetch, Token
+from gateway.models import Installation
+from gateway.pace import Pace
+from schemas import codec
+from schemas.errors import UnparsableError
+from sinks.base import Http, HttpAnswer, HttpError
+from sinks.http_outcome import retry_after
+
+TIMEOUT = 20.0
+MOST_BYTES = 4 * 1024 * 1024
+LONGEST_WAIT = 10.0  # seconds to wait for the rate in place; longer waits go back to the store
+BUSY_PAUSE = 30.0
+EXPIRY_MARGIN = 60.0
+
+
+class ApiError(Exception):
+    """A call did not work. `after`: seconds until it may; `permanent`: it never will by itself.
+    `unauthorized`: the credentials are refused.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        after: float | None = None,
+        permanent: bool = False,
+        unauthorized: bool = False,
+    ) -> None:
+        super().__init__(reason)
+        self.reason, self.after = reason, after
+        self.permanent, self.unauthorized = permanent, unauthorized
+
+
+@dataclass(slots=True)
+class _Login:
+    """A token got by `Api.login`, for one version of an installation's credentials."""
+
+    version: int
+    token: Token
+
+
+class ProviderApi:
+    """Calls providers. Tokens of logins and rates are per installation and process."""
+
+    def __init__(self, http: Http, now: Callable[[], int], monotonic: Callable[[], float]) -> None:
+        self._http, self._now, self._monotonic = http, now, monotonic
+        self._logins: dict[str, _Login] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._paces: dict[str, Pace] = {}
+
+    async def call(self, driver: Driver, installation: Installation, fetch: Fetch) -> Any:
+        """The parsed answer of one request, None where an optional one has none. Raises ApiError."""
+        api = driver.api
+        if api is None:
+            raise ApiError(f"{driver.name} has no API here", permanent=True)
+        answer = await self._authorised(api, installation, fetch)
+        if answer.status in {401, 403} and api.login is not None:
+            self._logins.pop(installation.id, None)
+            answer = await self._authorised(api, installation, fetch)
+        return self._read(answer, fetch)
+
+    async def _authorised(self, api: Api, installation: Installation, fetch: Fetch) -> HttpAnswer:
+        await self._wait_turn(api, installation)
+        credentials = await self._credentials(api, installation)
+        headers = {"Accept": "application/json", **fetch.headers, **api.authorize(credentials)}
+        return await self._request(installation, fetch, headers)
+
+    async def _credentials(self, api: Api, installation: Installation) -> Mapping[str, str]:
+        """What `authorize` wants: with a fresh access token where there is a login."""
+        known = installation.known_credentials
+        if api.login is None or api.token is None or known.get("access_token"):
+            return known
+        async with self._locks.setdefault(installation.id, asyncio.Lock()):
+            login = self._logins.get(installation.id)
+            if login is None or login.version != installation.version or self._is_over(login.token):
+                token = await self._log_in(api, installation, known)
+                login = self._logins[installation.id] = _Login(installation.version, token)
+        return known | login.token.extra | {"access_token": login.token.access_token}
+
+    async def _log_in(
+        self, api: Api, installation: Installation, known: Mapping[str, str]
+    ) -> Token:
+        if api.login is None or api.token is None:
+            raise ApiError("no login is described", permanent=True)
+        fetch = api.login(known)
+        answer = await self._request(
+            installation, fetch, {"Accept": "application/json", **fetch.headers}
+        )
+        try:
+            return api.token(self._read(answer, fetch), self._moment())
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ApiError(f"the login gave no token: {error}", unauthorized=True) from error
+
+    def _is_over(self, token: Token) -> bool:
+        if token.expires_at is None:
+            return False
+        return (token.expires_at - self._moment()).total_seconds() < EXPIRY_MARGIN
+
+    def _moment(self) -> datetime:
+        return datetime.fromtimestamp(self._now() / 1_000_000, UTC)
+
+    async def _wait_turn(self, api: Api, installation: Installation) -> None:
+        pace = self._paces.setdefault(installation.id, Pace(api.per_minute / 60))
+        while wait := pace.take(self._monotonic()):
+            if wait > LONGEST_WAIT:
+                raise ApiError("our own rate limit for this provider", after=wait)
+            await asyncio.sleep(wait)
+
+    async def _request(
+        self, installation: Installation, fetch: Fetch, headers: Mapping[str, str]
+    ) -> HttpAnswer:
+        url = rebased(fetch.url, installation.settings.get("api_base_url"))
+        try:
+            return await self._http.request(
+                fetch.method,
+                url,
+                headers=headers,
+                body=fetch.body,
+                timeout=TIMEOUT,
+                limit=MOST_BYTES,
+            )
+        except HttpError as error:
+            raise ApiError(
+                f"{error.kind}: {error.message}", permanent=error.kind == "blocked"
+            ) from None
+
+    def _read(self, answer: HttpAnswer, fetch: Fetch) -> Any:
+        status = answer.status
+        if 200 <= status < 300:
+            try:
+                return codec.loads(answer.body) if answer.body.strip() else None
+            except UnparsableError as error:
+                raise ApiError(f"{fetch.name}: {error.message}") from None
+        if fetch.optional and status in {403, 404, 410}:
+            return None
+        reason = f"{fetch.name}: HTTP {status}"
+        if status in {429, 503}:
+            asked = retry_after(answer.headers.get("retry-after"), self._moment())
+            raise ApiError(reason, after=BUSY_PAUSE if asked is None else asked)
+        raise ApiError(
+            reason,
+            permanent=400 <= status < 500 and status not in {401, 403, 408, 425},
+            unauthorized=status in {401, 403},
+        )
+
+
+def rebased(url: str, base: Any) -> str:
+    """`url` with the scheme and host of `base` (settings.api_base_url); the path stays."""
+    if not isinstance(base, str) or not base:
+        return url
+    parts, other = urlsplit(url), urlsplit(base)
+    return urlunsplit((other.scheme, other.netloc, parts.path, parts.query, ""))
