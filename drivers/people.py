@@ -44,10 +44,11 @@ def document(value: Any) -> Document | None:
     raw = re.sub(r"[\s.\-/]", "", text(value) or "").upper()
     if not raw:
         return None
+    varied = len(set(raw)) > 1  # the check digits of 111.111.111-11 hold, and nobody has it
     if re.fullmatch(r"[0-9]{11}", raw):
-        return Document(type="cpf", value=raw, valid=cpf.is_valid(raw))
+        return Document(type="cpf", value=raw, valid=varied and cpf.is_valid(raw))
     if re.fullmatch(r"[0-9A-Z]{12}[0-9]{2}", raw):
-        return Document(type="cnpj", value=raw, valid=cnpj.is_valid(raw))
+        return Document(type="cnpj", value=raw, valid=varied and cnpj.is_valid(raw))
     if isinstance(value, int) and len(raw) in range(9, 14):  # it lost its leading zeros
         for complete in (raw.zfill(11), raw.zfill(14)):
             known = document(complete)
