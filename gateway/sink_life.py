@@ -11,11 +11,13 @@ UPDATE deliveries SET state = 'canceled', reason = 'the sink was removed', updat
 WHERE id IN (SELECT id FROM deliveries WHERE sink_id = $2 AND state = 'pending' LIMIT 500)
 RETURNING id
 """
+# What waits for an earlier event of its key (at the end of time) goes on waiting.
 EXPEDITE = """
 UPDATE deliveries SET next_at = $1
 WHERE id IN (
     SELECT id FROM deliveries
-    WHERE sink_id = $2 AND state = 'pending' AND next_at > $3 ORDER BY next_at LIMIT 500
+    WHERE sink_id = $2 AND state = 'pending' AND next_at > $3 AND next_at < 9223372036854775807
+    ORDER BY next_at LIMIT 500
 )
 RETURNING id
 """
