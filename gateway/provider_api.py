@@ -91,7 +91,7 @@ class ProviderApi:
             if login is None or login.version != installation.version or self._is_over(login.token):
                 token = await self._log_in(api, installation, known)
                 login = self._logins[installation.id] = _Login(installation.version, token)
-        return known | login.token.extra | {"access_token": login.token.access_token}
+        return dict(known) | dict(login.token.extra) | {"access_token": login.token.access_token}
 
     async def _log_in(
         self, api: Api, installation: Installation, known: Mapping[str, str]

@@ -50,7 +50,8 @@ async def replay(
     made = []
     for sink_id, ordered in sinks:
         now = await database.now()
-        okey = f"{event.installation_id or ''}/{event.key}" if ordered else None
+        scope = event.installation_id or f"{event.tenant}/{event.instance}"
+        okey = f"{scope}/{event.key}" if ordered else None
         ident = new_id()
         await database.write(
             INSERT,

@@ -28,9 +28,7 @@ DELETE = "DELETE FROM records WHERE kind = $1 AND id = $2 RETURNING id"
 class Registry:
     """Reads and writes records; every change is told as topic `config`, payload `kind/id`."""
 
-    def __init__(
-        self, database: Database, notify: Callable[[Topic, str], Awaitable[None]]
-    ) -> None:
+    def __init__(self, database: Database, notify: Callable[[Topic, str], Awaitable[None]]) -> None:
         self._database, self._notify = database, notify
 
     async def get(self, kind: str, ident: str) -> Record | None:

@@ -127,7 +127,8 @@ class Program:
 async def _read(answer: aiohttp.ClientResponse) -> Answer:
     body = await answer.read()
     is_json = answer.content_type == "application/json" and body
-    return Answer(answer.status, dict(answer.headers), body, await answer.json() if is_json else None)
+    value = await answer.json() if is_json else None
+    return Answer(answer.status, dict(answer.headers), body, value)
 
 
 @contextlib.asynccontextmanager

@@ -1,10 +1,11 @@
-"""One delivery, all the way: in, verified, normalized, committed, answered, delivered, looked up."""
+"""One delivery, all the way: verified, normalized, committed, answered, delivered, looked up."""
 
 import asyncio
 import json
 from datetime import UTC, datetime
 from typing import Any
 
+from aiohttp import web
 from standardwebhooks import Webhook
 
 from tests.e2e.deliveries import SECRET, ids, kiwify, shopify
@@ -85,8 +86,6 @@ async def test_a_hundred_copies_at_once_are_one_event(
 async def test_a_failed_delivery_is_tried_again_with_the_same_id(
     comporta: Program, receiver: Receiver
 ) -> None:
-    from aiohttp import web  # noqa: PLC0415 - only here
-
     receiver.answer = lambda _: web.Response(status=500 if len(receiver.got) < 3 else 204)
     await comporta.webhook("loja-1", receiver.url)
     shop = await comporta.install("shopify", "loja-1", SECRET)
@@ -104,8 +103,6 @@ async def test_a_failed_delivery_is_tried_again_with_the_same_id(
 async def test_what_is_given_up_is_a_dead_letter_and_can_be_retried(
     embedded: Program, receiver: Receiver
 ) -> None:
-    from aiohttp import web  # noqa: PLC0415 - only here
-
     receiver.answer = lambda _: web.Response(status=500)
     await embedded.start(RETRY_SCHEDULE="0.05,0.05")
     await embedded.webhook("loja-1", receiver.url)
@@ -159,15 +156,11 @@ async def test_a_dead_sink_costs_the_others_nothing(
 async def test_gone_switches_the_sink_off_and_keeps_its_deliveries(
     comporta: Program, receiver: Receiver
 ) -> None:
-    from aiohttp import web  # noqa: PLC0415 - only here
-
     receiver.answer = lambda _: web.Response(status=410)
     await comporta.webhook("loja-1", receiver.url)
     shop = await comporta.install("kiwify", "loja-1", SECRET)
     await kiwify(1).post(comporta, shop["ingest_url"])
-    async with asyncio.timeout(20):
-        while (await comporta.call("GET", "/webhook/find/loja-1")).json["enabled"]:
-            await asyncio.sleep(0.02)
+    await _switched_off(comporta)
     status = (await comporta.call("GET", "/webhook/status/loja-1")).json
     assert status["state"] == "disabled"
     assert "410" in status["reason"]
@@ -179,9 +172,15 @@ async def test_gone_switches_the_sink_off_and_keeps_its_deliveries(
     await until(lambda: len(set(ids(receiver))) == 2)
 
 
-async def test_retry_after_holds_the_whole_sink(comporta: Program, receiver: Receiver) -> None:
-    from aiohttp import web  # noqa: PLC0415 - only here
+async def _switched_off(program: Program) -> None:
+    async with asyncio.timeout(20):
+        for _ in range(1000):
+            if not (await program.call("GET", "/webhook/find/loja-1")).json["enabled"]:
+                return
+            await asyncio.sleep(0.02)
 
+
+async def test_retry_after_holds_the_whole_sink(comporta: Program, receiver: Receiver) -> None:
     receiver.answer = lambda _: web.Response(
         status=429 if len(receiver.got) == 1 else 200, headers={"Retry-After": "2"}
     )
