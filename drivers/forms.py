@@ -11,7 +11,7 @@ from schemas.errors import UnparsableError
 
 MAX_FIELDS = 5000
 MAX_NESTING = 16
-_KEY = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
+_KEY = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])+)")
 
 
 def parse_form(body: bytes) -> dict[str, Any]:
@@ -45,7 +45,9 @@ def parse_pairs(body: bytes) -> list[tuple[str, str]]:
 
 
 def _text(raw: bytes) -> str:
-    plain = unquote_to_bytes(raw.replace(b"+", b" "))
+    plain = raw.replace(b"+", b" ")
+    if b"%" in plain:
+        plain = unquote_to_bytes(plain)
     try:
         return plain.decode()
     except UnicodeDecodeError:
@@ -53,20 +55,22 @@ def _text(raw: bytes) -> str:
 
 
 def _place(root: dict[str, Any], name: str, value: Any) -> None:
-    match = _KEY.fullmatch(name)
-    steps = [name] if match is None else [match[1], *re.findall(r"\[([^\[\]]*)\]", match[2])]
+    match = _KEY.fullmatch(name) if "[" in name else None
+    if match is None:
+        root[name or _next(root)] = value
+        return
+    steps = [match[1], *match[2][1:-1].split("][")]
     if len(steps) > MAX_NESTING:
         raise UnparsableError("the form is nested too deeply")
+    *outer, last = steps
     here = root
-    for step, following in zip(steps, [*steps[1:], None], strict=True):
+    for step in outer:
         key = step or _next(here)
-        if following is None:
-            here[key] = value
-            return
         inner = here.get(key)
         if not isinstance(inner, dict):
             inner = here[key] = {}
         here = inner
+    here[last or _next(here)] = value
 
 
 def _next(here: dict[str, Any]) -> str:

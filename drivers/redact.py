@@ -28,7 +28,8 @@ def redact(
     `normalize` never sees one.
     """
     names, known = frozenset(fields), {s for s in secrets if s}
-    known.update(_blank(payload, names, frozenset(known)))
+    if _may_hold(inbound.body, names, known):
+        known.update(_blank(payload, names, frozenset(known)))
     headers = {
         name: tuple(REDACTED if name in _PRIVATE_HEADERS else _without(v, known) for v in values)
         for name, values in inbound.headers.items()
@@ -37,6 +38,17 @@ def redact(
     for secret in known:
         body = _without_bytes(body, secret)
     return body, headers
+
+
+def _may_hold(body: bytes, names: frozenset[str], secrets: Iterable[str]) -> bool:
+    """Whether a walk through the payload could find anything; False only where it surely cannot:
+    a body in JSON without escapes in which none of the words stands.
+    """
+    words = [word.encode(errors="replace") for word in (*names, *secrets)]
+    if not words:
+        return False
+    is_plain = body.lstrip()[:1] in (b"{", b"[") and b"\\" not in body
+    return not is_plain or any(word in body for word in words)
 
 
 def _blank(payload: Any, names: frozenset[str], secrets: frozenset[str]) -> list[str]:
