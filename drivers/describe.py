@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from schemas.request import Inbound, Verified
 
@@ -142,7 +142,8 @@ class Page:
 
 def link_query(link: Any) -> Mapping[str, str]:
     """The query of an answer's link to its next page, for `Page.more`: its host is not asked."""
-    return dict(parse_qsl(urlsplit(link).query)) if isinstance(link, str) else {}
+    query = link.partition("#")[0].partition("?")[2] if isinstance(link, str) else ""
+    return dict(parse_qsl(query))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
