@@ -48,14 +48,17 @@ INSERT_INBOUNDS = f"""
 INSERT INTO inbounds ({", ".join(tables.INBOUNDS)})
 SELECT * FROM {tables.unnest(tables.INBOUNDS, "n")}"""  # noqa: S608 - the names are our own
 _ALL_OF_EVENT = {**tables.EVENTS, "family": "text", "old": "boolean"}
+# The plan is made before there is anything, and kept: only the index on keys must suit it, not
+# those on tenants and instances.
 INSERT_EVENTS = f"""
 INSERT INTO events ({", ".join(tables.EVENTS)}, superseded)
 SELECT {", ".join("n." + name for name in tables.EVENTS)}, CASE
     WHEN n.weight IS NULL THEN 0
     WHEN n.old THEN 1
     WHEN EXISTS (
-        SELECT 1 FROM events AS e WHERE e.tenant = n.tenant AND e.key = n.key
-        AND e.weight > n.weight AND e.occurred_at >= n.occurred_at AND e.instance = n.instance
+        SELECT 1 FROM events AS e WHERE e.key = n.key
+        AND e.weight > n.weight AND e.occurred_at >= n.occurred_at
+        AND (e.tenant, e.instance) IS NOT DISTINCT FROM (n.tenant, n.instance)
         AND e.installation_id IS NOT DISTINCT FROM n.installation_id
         AND starts_with(e.name, n.family)
     ) THEN 1 ELSE 0 END

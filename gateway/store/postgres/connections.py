@@ -35,9 +35,10 @@ NOT_NOW: tuple[type[Exception], ...] = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.InsufficientPrivilegeError,
-    asyncpg.UndefinedTableError,
     asyncpg.InvalidCachedStatementError,
 )
+# Without tables, somebody is putting a backup back.
+CANNOT_BEGIN: tuple[type[Exception], ...] = (*NOT_NOW, asyncpg.UndefinedTableError)
 AGAIN = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 TRIES = 5
 SETTINGS = {
@@ -45,11 +46,12 @@ SETTINGS = {
     "synchronous_commit": "on",
     # Compiling a batch statement takes longer than running it.
     "jit": "off",
+    # Plans are kept while the tables grow from nothing to millions of rows.
+    "enable_seqscan": "off",
     # A process that was stopped in mid transaction must not hold its keys for ever.
     "idle_in_transaction_session_timeout": "15s",
 }
-BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
-BEGIN_POOLED = "; ".join([BEGIN, *(f"SET LOCAL {k} = '{v}'" for k, v in SETTINGS.items())])
+SET_LOCAL = "".join(f"; SET LOCAL {name} = '{value}'" for name, value in SETTINGS.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +65,12 @@ class Options:
     pool_size: int = 8
     pooled: bool = False
 
-    @property
-    def begin(self) -> str:
-        """Starts a transaction that has SETTINGS."""
-        return BEGIN_POOLED if self.pooled else BEGIN
+    def begin(self, *, read_only: bool) -> str:
+        """Starts a transaction that has SETTINGS. It does not ask for READ WRITE: an operator who
+        made the database read-only meant it.
+        """
+        start = "BEGIN ISOLATION LEVEL READ COMMITTED" + (" READ ONLY" if read_only else "")
+        return start + SET_LOCAL if self.pooled else start
 
 
 def parse_options(url: str) -> Options:
@@ -129,12 +133,15 @@ class Connections:
             raise unavailable(error) from error
 
     @asynccontextmanager
-    async def transaction(self, first: str = "") -> AsyncIterator[Connection]:
+    async def transaction(
+        self, first: str = "", *, read_only: bool = False
+    ) -> AsyncIterator[Connection]:
         """A transaction, committed at the end, undone by any error. When the result of COMMIT is
         not known the answer is StoreUnavailableError: who tries again meets the unique keys.
         `first`: a statement that goes along with BEGIN.
         """
-        connection = await self._begun(first)
+        begin = self._options.begin(read_only=read_only)
+        connection = await self._begun(f"{begin}; {first}" if first else begin)
         try:
             try:
                 yield connection
@@ -178,11 +185,10 @@ class Connections:
         except NOT_NOW:
             self._pool.terminate()
 
-    async def _begun(self, first: str) -> Connection:
+    async def _begun(self, begin: str) -> Connection:
         """A connection in a transaction. Those that prove to be dead are replaced: nothing is lost
         yet.
         """
-        begin = f"{self._options.begin}; {first}" if first else self._options.begin
         problem: Exception = ConnectionError("no connection")
         for _ in range(self._options.pool_size + 1):
             try:
@@ -192,14 +198,14 @@ class Connections:
             try:
                 await connection.execute(begin)
                 return connection
-            except BaseException as error:
-                connection.terminate()
-                await self._release(connection)
-                if not isinstance(error, NOT_NOW):
-                    raise
+            except CANNOT_BEGIN as error:
                 problem = error
-                if isinstance(error, TimeoutError):
-                    break
+            except BaseException:
+                connection.terminate()
+                raise
+            connection.terminate()
+            if isinstance(problem, TimeoutError):
+                break
         raise unavailable(problem) from problem
 
     async def _expire_after(self, error: Exception) -> None:

@@ -18,6 +18,8 @@ from schemas.errors import StoreUnavailableError
 APPENDS = Limits()
 # Never refused: a result that is not kept is a try made twice.
 SETTLES = Limits(batch=128, waiting=None, lanes=2)
+# One lane: of jobs with one name the last one given stays.
+JOBS = Limits()
 
 
 class PostgresLog:
@@ -42,6 +44,7 @@ class PostgresLog:
         self._clock, self._crash = clock, crash
         self._appends = GroupCommit(self._write_appends, APPENDS, observe)
         self._settles = GroupCommit(self._write_results, SETTLES, observe)
+        self._jobs = GroupCommit(self._write_jobs, JOBS, observe)
         self._purge = Purge()
 
     async def append(self, item: Append) -> Appended:
@@ -84,7 +87,7 @@ class PostgresLog:
         await leases.release(self._connections, self.node, ids, self._now)
 
     async def put_job(self, job: NewJob) -> None:
-        await jobs.put(self._connections, job, self._now)
+        await self._jobs.submit(job, 1000 + len(job.doc))
 
     async def claim_jobs(self, kinds: Sequence[str], limit: int) -> list[Job]:
         return await jobs.claim(self._connections, kinds, limit, self.node, self._now)
@@ -103,6 +106,7 @@ class PostgresLog:
         """Commit what waits; take nothing more."""
         await self._appends.close()
         await self._settles.close()
+        await self._jobs.close()
 
     @property
     def _now(self) -> int | None:
@@ -130,6 +134,10 @@ class PostgresLog:
             self._crash("before_commit")
         self._crash("after_commit")
         return answers
+
+    async def _write_jobs(self, batch: Sequence[NewJob]) -> list[None]:
+        await jobs.put(self._connections, batch, self._now)
+        return [None] * len(batch)
 
     async def _write_results(self, batch: Sequence[Sequence[Settlement]]) -> list[frozenset[str]]:
         return await settle(self._connections, batch, self._now)

@@ -13,7 +13,6 @@ from typing import Any, cast
 
 import asyncpg
 import orjson
-import structlog
 
 from gateway.store.base import Topic
 from gateway.store.postgres.connections import NOT_NOW, Connections, Options
@@ -41,7 +40,7 @@ class Hints:
         self._connections, self._options, self._node = connections, options, node
         self._callbacks: list[Callback] = []
         self._untold: dict[tuple[Topic, str], None] = {}
-        self._wake = asyncio.Event()
+        self._wake, self._hearing = asyncio.Event(), asyncio.Event()
         self._tasks = [
             asyncio.create_task(self._tell(), name="comporta-notify"),
             asyncio.create_task(self._listen(), name="comporta-listen"),
@@ -55,6 +54,11 @@ class Hints:
         """Tell every process, at once or within WINDOW."""
         self._untold[topic, payload] = None
         self._wake.set()
+
+    async def ready(self) -> None:
+        """Return when the hints of others are heard, or could not be for a while."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._hearing.wait(), MOST_PATIENCE)
 
     async def close(self) -> None:
         """Stop telling and hearing."""
@@ -90,11 +94,9 @@ class Hints:
                 patience = min(patience * 2, MOST_PATIENCE)
 
     def _call(self, topic: Topic, payload: str) -> None:
+        loop = asyncio.get_running_loop()
         for callback in self._callbacks:
-            try:
-                callback(topic, payload)
-            except Exception:  # noqa: BLE001 - one listener must not silence the others
-                structlog.get_logger(__name__).exception("listener failed", topic=topic)
+            loop.call_soon(callback, topic, payload)  # one that fails stops no other
 
     async def _listen(self) -> None:
         patience, missed = 0.1, False
@@ -118,6 +120,7 @@ class Hints:
         broken = asyncio.Event()
         connection.add_termination_listener(lambda _: broken.set())
         await connection.add_listener(CHANNEL, self._on_hint)
+        self._hearing.set()
         if missed:
             for topic in TOPICS:
                 self._call(topic, "")

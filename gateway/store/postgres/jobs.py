@@ -70,10 +70,10 @@ def _row(job: NewJob, name: str | None) -> tuple[Any, ...]:
     return (job.id, job.kind, name, round(job.due_in * MICROSECONDS), job.doc)
 
 
-async def put(connections: Connections, job: NewJob, now: int | None) -> None:
-    """Keep a job; one with the same name goes."""
+async def put(connections: Connections, batch: Sequence[NewJob], now: int | None) -> None:
+    """Keep jobs; those with the same names go."""
     changes = JobChanges()
-    changes.put((job,))
+    changes.put(batch)
     async with connections.transaction() as connection:
         await changes.flush(connection, now)
 

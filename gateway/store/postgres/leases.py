@@ -38,10 +38,10 @@ SELECT {_GIVEN} FROM taken AS t LEFT JOIN events AS e ON e.seq = t.seq
 ORDER BY t.next_at, t.seq"""  # noqa: S608 - the parts are our own
 # One process at a time claims from an ordered sink, and it sees what the one before it leased.
 LOCK_SINK = "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 20543))"
-# In one queue (sink and okey) a delivery may go when none is out and none waits before it. Another
-# is parked at the end of time, so that it costs nothing until the schema's trigger wakes it. That
-# needs the one in front to stay until we are done, hence the share lock; when it is just being
-# settled there is nothing to park for.
+# In one queue (sink and okey) a delivery may go when none is out and none waits before it; `leased`
+# sorts before `pending`. Another is parked at the end of time, so that it costs nothing until the
+# schema's trigger wakes it. That needs the one in front to stay until we are done, hence the share
+# lock; when it is just being settled there is nothing to park for.
 CLAIM_HEADS = f"""
 WITH clock AS MATERIALIZED (SELECT comporta_now($4) AS now),
 due AS MATERIALIZED (
@@ -49,12 +49,10 @@ due AS MATERIALIZED (
     WHERE d.state = 'pending' AND d.sink_id = $1 AND d.next_at <= (SELECT now FROM clock)
     ORDER BY d.next_at, d.seq LIMIT $5 FOR UPDATE SKIP LOCKED),
 judged AS MATERIALIZED (
-    SELECT due.*, coalesce(
-        (SELECT o.id FROM deliveries AS o WHERE o.sink_id = due.sink_id AND o.okey = due.okey
-            AND o.state = 'leased' LIMIT 1),
-        (SELECT o.id FROM deliveries AS o WHERE o.sink_id = due.sink_id AND o.okey = due.okey
-            AND o.state = 'pending' AND (o.seq, o.id) < (due.seq, due.id)
-            ORDER BY o.seq, o.id LIMIT 1)) AS blocker
+    SELECT due.*, nullif((
+        SELECT o.id FROM deliveries AS o WHERE o.sink_id = due.sink_id AND o.okey = due.okey
+            AND o.state IN ('pending', 'leased')
+        ORDER BY o.state, o.seq, o.id LIMIT 1), due.id) AS blocker
     FROM due),
 parked AS (
     UPDATE deliveries AS d SET next_at = 9223372036854775807
@@ -65,8 +63,8 @@ parked AS (
     ) AS p WHERE d.id = p.id RETURNING d.id),
 picked AS MATERIALIZED (
     SELECT j.id, EXISTS (
-        SELECT 1 FROM deliveries AS o WHERE o.sink_id = j.sink_id AND o.okey = j.okey
-        AND o.state = 'dead' AND o.seq < j.seq) AS gap
+        SELECT 1 FROM deliveries AS o WHERE o.okey = j.okey AND o.state = 'dead'
+        AND o.sink_id IS NOT DISTINCT FROM j.sink_id AND o.seq < j.seq) AS gap
     FROM judged AS j WHERE j.blocker IS NULL ORDER BY j.next_at, j.seq LIMIT $2),
 {_TAKEN}
 SELECT {_GIVEN}, c.n FROM (SELECT count(*) AS n FROM due) AS c

@@ -15,6 +15,7 @@ from schemas.delivery import AttemptRecord
 
 MAX_BODY = 4096  # bytes of a response that are kept
 _TRIED = {**tables.ATTEMPTS, "token": "bigint"}
+# Spelled so that only the primary key suits it, not the index of all that is leased.
 SETTLE = f"""
 WITH clock AS MATERIALIZED (SELECT comporta_now($1) AS now),
 settled AS (
@@ -23,7 +24,7 @@ settled AS (
         attempts = d.attempts + r.counts, status = coalesce(r.status, d.status),
         reason = r.reason, updated_at = clock.now, owner = NULL
     FROM clock, {tables.unnest(tables.RESULTS, "r", 2)}
-    WHERE d.id = r.id AND d.token = r.token AND d.state = 'leased'
+    WHERE d.id = r.id AND d.token = r.token AND d.state || '' = 'leased'
     RETURNING d.id, d.token),
 tried AS (
     INSERT INTO attempts ({", ".join(tables.ATTEMPTS)})

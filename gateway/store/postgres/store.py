@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import asyncpg
 from gateway.store import migrate
 from gateway.store.base import Topic
 from gateway.store.postgres.append_sql import HORIZON
-from gateway.store.postgres.connections import Connection, Connections, Options, parse_options
+from gateway.store.postgres.connections import Connection, Connections, parse_options
 from gateway.store.postgres.event_log import PostgresLog
 from gateway.store.postgres.hints import Hints
 from schemas.errors import ConflictError, StoreUnavailableError
@@ -20,6 +21,7 @@ HAS_TABLE = "SELECT to_regclass('schema_version') IS NOT NULL"
 # A real write, that changes nothing.
 PROBE = "UPDATE schema_version SET name = name WHERE version = $1 RETURNING version"
 NOW = "SELECT comporta_now($1)"
+READERS = 3  # connections that queries may hold, so that the log always finds one
 FORGET = "DELETE FROM nodes WHERE id = $1"
 
 
@@ -51,7 +53,9 @@ async def open_postgres(
     except BaseException:
         await connections.close()
         raise
-    return PostgresStore(log, PostgresDatabase(connections, clock), connections, options)
+    hints = Hints(connections, options, node)
+    await hints.ready()
+    return PostgresStore(log, PostgresDatabase(connections, clock), connections, hints)
 
 
 class PostgresDatabase:
@@ -59,9 +63,11 @@ class PostgresDatabase:
 
     def __init__(self, connections: Connections, clock: Callable[[], int] | None) -> None:
         self._connections, self._clock = connections, clock
+        self._readers = asyncio.Semaphore(READERS)
 
     async def fetch(self, sql: str, *args: Any) -> list[tuple[Any, ...]]:
-        return list(map(tuple, await self._connections.fetch(sql, *args)))
+        async with self._readers, self._connections.transaction(read_only=True) as connection:
+            return list(map(tuple, await connection.fetch(sql, *args)))
 
     async def write(self, sql: str, *args: Any) -> list[tuple[Any, ...]]:
         try:
@@ -86,11 +92,10 @@ class PostgresStore:
         log: PostgresLog,
         database: PostgresDatabase,
         connections: Connections,
-        options: Options,
+        hints: Hints,
     ) -> None:
         self.log, self.database = log, database
-        self._connections = connections
-        self._hints = Hints(connections, options, log.node)
+        self._connections, self._hints = connections, hints
         self._closed = False
 
     def listen(self, callback: Callable[[Topic, str], None]) -> None:
@@ -100,6 +105,8 @@ class PostgresStore:
         self._hints.notify(topic, payload)
 
     async def check(self) -> None:
+        if not (await self._connections.fetch(HAS_TABLE))[0][0]:
+            raise StoreUnavailableError("the store has no tables")
         applied = {row[0] for row in await self._connections.fetch(migrate.APPLIED)}
         if migrate.outstanding(migrate.available("postgres"), applied):
             raise StoreUnavailableError("the store's migrations are not current")

@@ -58,8 +58,7 @@ CREATE TABLE events (
     superseded BIGINT NOT NULL,
     data BYTEA NOT NULL
 );
--- With what supersession asks for, so that it reads no rows.
-CREATE INDEX events_key ON events (tenant, key, seq) INCLUDE (weight, occurred_at);
+CREATE INDEX events_key ON events (key, tenant, seq);
 CREATE INDEX events_tenant ON events (tenant, seq);
 CREATE INDEX events_instance ON events (tenant, instance, seq);
 
@@ -90,9 +89,10 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_event ON deliveries (seq);
 CREATE INDEX deliveries_due ON deliveries (sink_id, next_at, seq) WHERE state = 'pending';
 CREATE INDEX deliveries_owner ON deliveries (owner) WHERE state = 'leased';
-CREATE INDEX deliveries_order ON deliveries (sink_id, okey, state, seq)
+-- Plans are kept while the tables grow from nothing, so that no other index may look as good for these searches.
+CREATE INDEX deliveries_order ON deliveries (sink_id, okey, state, seq, id)
 WHERE okey IS NOT NULL AND state IN ('pending', 'leased');
-CREATE INDEX deliveries_gap ON deliveries (sink_id, okey, seq) WHERE okey IS NOT NULL AND state = 'dead';
+CREATE INDEX deliveries_gap ON deliveries (okey, sink_id, seq) WHERE okey IS NOT NULL AND state = 'dead';
 CREATE INDEX deliveries_dead ON deliveries (sink_id, seq) WHERE state = 'dead';
 -- Of the ordered deliveries of one sink and key only the first unfinished one may be due. A claim that meets another
 -- one parks it at the end of time, so that it costs nothing until whatever was in front of it lets go.
@@ -102,8 +102,8 @@ BEGIN
     UPDATE deliveries SET next_at = NEW.updated_at
     WHERE next_at = 9223372036854775807 AND id = (
         SELECT id FROM deliveries
-        WHERE sink_id = NEW.sink_id AND okey = NEW.okey AND state = 'pending'
-        ORDER BY seq, id LIMIT 1
+        WHERE sink_id = NEW.sink_id AND okey = NEW.okey AND state IN ('pending', 'leased')
+        ORDER BY state, seq, id LIMIT 1
     );
     RETURN NULL;
 END
