@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from gateway.store.base import Database, NewInbound
+from gateway.store.clause import Sql, between, with_state
 from gateway.store.rows import (
     AttemptRow,
     DeliveryRow,
@@ -25,41 +26,6 @@ from gateway.store.stored_event import COLUMNS, stored_event_from
 from schemas.events import StoredEvent
 
 UNFINISHED = "('pending', 'leased')"
-
-
-class _Sql:
-    """A WHERE clause in the making, its arguments in order of appearance."""
-
-    def __init__(self) -> None:
-        self.parts: list[str] = []
-        self.args: list[Any] = []
-
-    def add(self, condition: str, *values: Any) -> None:
-        """A condition with `{}` for each value."""
-        marks = [self.mark(v) for v in values]
-        self.parts.append(condition.format(*marks))
-
-    def mark(self, value: Any) -> str:
-        """The placeholder of one more argument."""
-        self.args.append(value)
-        return f"${len(self.args)}"
-
-    def equal(self, **named: Any) -> None:
-        """Column = value, for the values that are given."""
-        for column, value in named.items():
-            if value is not None:
-                self.add(column.replace("__", ".") + " = {}", value)
-
-    def within(self, column: str, values: Collection[str] | None) -> None:
-        """Column in a small set."""
-        if values is not None:
-            marks = ", ".join(self.mark(v) for v in values) or "NULL"
-            self.parts.append(f"{column} IN ({marks})")
-
-    @property
-    def where(self) -> str:
-        """The clause."""
-        return " AND ".join(self.parts)
 
 
 EVENT_COLUMNS = ", ".join(f"e.{name}" for name in COLUMNS)
@@ -85,7 +51,7 @@ class History:
 
     async def events(self, wanted: Wanted, *, limit: int, below: int | None) -> list[EventRow]:
         """Events with a seq lower than `below`, newest first."""
-        sql = _Sql()
+        sql = Sql()
         sql.equal(
             e__tenant=wanted.tenant,
             e__instance=wanted.instance,
@@ -95,7 +61,7 @@ class History:
             e__key=wanted.key,
         )
         sql.within("e.instance", wanted.instances)
-        _between(sql, "e.received_at", wanted)
+        between(sql, "e.received_at", wanted)
         if below is not None:
             sql.add("e.seq < {}", below)
         if wanted.status == "superseded":
@@ -117,7 +83,7 @@ class History:
         self, tenant: str, ident: str, instances: Collection[str] | None = None
     ) -> EventRow | None:
         """One event with its deliveries."""
-        sql = _Sql()
+        sql = Sql()
         sql.equal(e__id=ident, e__tenant=tenant)
         sql.within("e.instance", instances)
         rows = await self._database.fetch(
@@ -129,7 +95,7 @@ class History:
     async def _with_deliveries(self, events: list[StoredEvent]) -> list[EventRow]:
         by_seq = {e.seq: EventRow(event=e, deliveries=[]) for e in events}
         if by_seq:
-            sql = _Sql()
+            sql = Sql()
             marks = ", ".join(sql.mark(seq) for seq in by_seq)
             rows = await self._database.fetch(
                 f"SELECT {DELIVERY_COLUMNS} FROM deliveries d JOIN events e ON e.seq = d.seq"
@@ -144,7 +110,7 @@ class History:
         self, tenant: str, instance: str, after: int, limit: int, below: int | None = None
     ) -> list[StoredEvent]:
         """Events of an instance with a seq above `after` (and below `below`), oldest first."""
-        sql = _Sql()
+        sql = Sql()
         sql.equal(e__tenant=tenant, e__instance=instance)
         sql.add("e.seq > {}", after)
         if below is not None:
@@ -158,7 +124,7 @@ class History:
 
     async def inbounds(self, wanted: Wanted, *, limit: int, below: str | None) -> list[InboundRow]:
         """Stored deliveries of providers with an id lower than `below`, newest first."""
-        sql = _Sql()
+        sql = Sql()
         sql.equal(
             tenant=wanted.tenant,
             instance=wanted.instance,
@@ -168,7 +134,7 @@ class History:
             delivery_key=wanted.key,
         )
         sql.within("instance", wanted.instances)
-        _between(sql, "received_at", wanted)
+        between(sql, "received_at", wanted)
         if below is not None:
             sql.add("id < {}", below)
         rows = await self._database.fetch(
@@ -182,7 +148,7 @@ class History:
         self, tenant: str, ident: str, instances: Collection[str] | None = None
     ) -> InboundRow | None:
         """One stored delivery of a provider."""
-        sql = _Sql()
+        sql = Sql()
         sql.equal(id=ident, tenant=tenant)
         sql.within("instance", instances)
         rows = await self._database.fetch(
@@ -201,12 +167,12 @@ class History:
         """Deliveries with an id lower than `below`, newest first. `status`: a stored state, or
         `retrying` (pending after a try).
         """
-        sql = _Sql()
+        sql = Sql()
         sql.equal(d__tenant=wanted.tenant, d__instance=wanted.instance, e__name=wanted.name)
         sql.within("d.instance", wanted.instances)
         sql.within("d.sink_id", wanted.sink_ids)
-        _between(sql, "d.created_at", wanted)
-        _with_state(sql, wanted.status)
+        between(sql, "d.created_at", wanted)
+        with_state(sql, wanted.status)
         if below is not None:
             sql.add("d.id < {}", below)
         rows = await self._database.fetch(
@@ -220,7 +186,7 @@ class History:
         self, tenant: str, ident: str, instances: Collection[str] | None = None
     ) -> tuple[DeliveryRow, list[AttemptRow]] | None:
         """One delivery with its attempts, oldest first."""
-        sql = _Sql()
+        sql = Sql()
         sql.equal(d__id=ident, d__tenant=tenant)
         sql.within("d.instance", instances)
         rows = await self._database.fetch(
@@ -253,22 +219,6 @@ class History:
         )
         told.retrying = int(told.retrying)
         return told
-
-
-def _with_state(sql: _Sql, status: str | None) -> None:
-    if status == "retrying":
-        sql.add("d.state = 'pending' AND d.attempts > 0")
-    elif status == "pending":
-        sql.add("d.state = 'pending' AND d.attempts = 0")
-    elif status is not None:
-        sql.add("d.state = {}", "leased" if status == "delivering" else status)
-
-
-def _between(sql: _Sql, column: str, wanted: Wanted) -> None:
-    if wanted.after is not None:
-        sql.add(column + " > {}", wanted.after)
-    if wanted.before is not None:
-        sql.add(column + " < {}", wanted.before)
 
 
 def _delivery(row: Sequence[Any]) -> DeliveryRow:
