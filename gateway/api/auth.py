@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from gateway.api.route import ANY_KEY, PUBLIC, Route, call_of
+from gateway.api.route import ANY_KEY, EVOLUTION, PUBLIC, Route, call_of
 from gateway.security import Principal, digest
 from gateway.services import SERVICES, Services
 from schemas.errors import ForbiddenError, UnauthorizedError
@@ -67,7 +67,7 @@ def register(app: web.Application, routes: tuple[Route, ...]) -> None:
 def _guarded(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handle(request: web.Request) -> web.StreamResponse:
         if route.evolution:
-            request["evolution"] = True
+            request[EVOLUTION] = True
         if route.permission == PUBLIC:
             return await route.handler(call_of(request, _NOBODY))
         principal = authorise(request.app[SERVICES], request, route.permission)

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from gateway import log
 from gateway.answers import error_response
+from gateway.api.route import EVOLUTION
 from gateway.services import SERVICES
 from schemas import codec
 from schemas.errors import RequestError, StoreUnavailableError, UnavailableError
@@ -32,7 +33,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     try:
         return await handler(request)
     except RequestError as error:
-        return error_response(error, evolution=bool(request.get("evolution")))
+        return error_response(error, evolution=request.get(EVOLUTION, False))
     except StoreUnavailableError as error:
         return error_response(UnavailableError(error.message, retry_after=5))
     except web.HTTPException as error:

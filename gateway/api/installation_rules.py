@@ -59,11 +59,9 @@ class KnownSettings(BaseModel):
     unsigned: StrictBool | None = None
     unsigned_plugins: list[Short] | None = None
     confirm_orders: StrictBool | None = None
-    header_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}\Z")] | None = (
-        None
-    )
+    header_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")] | None = None
     organization_id: Short | None = None
-    shop: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]{0,252}\Z")] | None = None
+    shop: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]{0,252}$")] | None = None
     timezone: Annotated[Short, AfterValidator(_zone)] | None = None
 
 

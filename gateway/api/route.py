@@ -23,6 +23,8 @@ from schemas.errors import (
     UnsupportedMediaTypeError,
 )
 
+# Set on requests whose errors Evolution API's clients read.
+EVOLUTION: web.RequestKey[bool] = web.RequestKey("evolution", bool)
 PUBLIC = "public"
 ANY_KEY = "any key"
 MAX_API_BODY = 1_048_576

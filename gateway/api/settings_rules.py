@@ -22,7 +22,7 @@ ECHOED = frozenset(
     "custom_oauth_enabled_at custom_oauth_can_be_edited enabled_at created_at updated_at"
     " driver".split()
 )
-Text = Annotated[str, Field(max_length=2048, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
+Text = Annotated[str, Field(max_length=2048, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 
 class CustomOAuthBody(Body):

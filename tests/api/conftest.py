@@ -1,0 +1,28 @@
+"""A program of its own for every test that asks for `api`."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from tests.api.rig import Api, serving
+from tests.sinks.receiver import Receiver, receiving
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[Api]:
+    async with serving(tmp_path) as api:
+        yield api
+
+
+@pytest.fixture
+async def api_on_postgres(tmp_path: Path, postgres_db: str) -> AsyncIterator[Api]:
+    async with serving(tmp_path, store=SecretStr(postgres_db)) as api:
+        yield api
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with receiving() as receiver:
+        yield receiver

@@ -1,0 +1,115 @@
+"""The whole program on a port of its own, and a client that speaks JSON to it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from cryptography.fernet import Fernet
+from pydantic import SecretStr
+
+from gateway.app import build
+from gateway.bootstrap import Keys
+from gateway.security import Vault
+from gateway.services import SERVICES, Services
+from gateway.settings import Settings
+from schemas import codec
+
+ADMIN = "cmp_the_admin_of_these_tests"
+PUBLIC = "https://hooks.example.com/gw"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back; `body` is JSON read exactly, None when there was none."""
+
+    status: int
+    body: Any
+    headers: Any
+
+    @property
+    def data(self) -> Any:
+        assert self.status < 400, self.body
+        return self.body["data"]
+
+    @property
+    def faults(self) -> dict[str, str]:
+        """Of a refused body: path -> message."""
+        assert self.status == 422, (self.status, self.body)
+        assert self.body["error"] == "Validation failed"
+        return {d["path"]: d["message"] for d in self.body["details"]}
+
+
+@dataclass(frozen=True)
+class Api:
+    """A client with one API key (None: none)."""
+
+    session: aiohttp.ClientSession
+    url: str
+    services: Services
+    key: str | None = ADMIN
+
+    async def call(self, method: str, path: str, body: Any = None, **more: Any) -> Answer:
+        headers = {"apikey": self.key} if self.key else {}
+        headers |= more.pop("headers", {})
+        if body is not None:
+            more["data"] = codec.dumps(body)
+            headers.setdefault("Content-Type", "application/json")
+        async with self.session.request(method, self.url + path, headers=headers, **more) as got:
+            text = await got.read()
+            known = "json" in got.headers.get("Content-Type", "")
+            return Answer(got.status, codec.loads(text) if known and text else None, got.headers)
+
+    async def get(self, path: str, **more: Any) -> Answer:
+        return await self.call("GET", path, **more)
+
+    async def post(self, path: str, body: Any = None, **more: Any) -> Answer:
+        return await self.call("POST", path, body, **more)
+
+    async def put(self, path: str, body: Any) -> Answer:
+        return await self.call("PUT", path, body)
+
+    async def patch(self, path: str, body: Any) -> Answer:
+        return await self.call("PATCH", path, body)
+
+    async def delete(self, path: str) -> Answer:
+        return await self.call("DELETE", path)
+
+    def with_key(self, key: str | None) -> "Api":
+        return Api(self.session, self.url, self.services, key)
+
+    async def limited(self, *permissions: str, instance: str | None = None) -> "Api":
+        """The same with a fresh key that may do only this."""
+        wish = {"name": "limited", "permissions": list(permissions), "instance": instance}
+        return self.with_key((await self.post("/api-keys", wish)).data["key"])
+
+    async def install(self, driver: str = "kiwify", **more: Any) -> Any:
+        """A new installation, on instance `loja` unless told otherwise."""
+        wish = {"driver": driver, "instance": "loja", "credentials": {"secret": "s3cret-of-loja"}}
+        return (await self.post("/installations", wish | more)).data
+
+
+@asynccontextmanager
+async def serving(folder: Path, **settings: Any) -> AsyncIterator[Api]:
+    """The program on a free port, until the block ends."""
+    given: dict[str, Any] = {
+        "data_dir": folder,
+        "public_url": PUBLIC,
+        "allow_targets": ("127.0.0.0/8",),
+        "secret_keys": SecretStr("kept-by-the-vault"),
+    }
+    keys = Keys(Vault([Fernet.generate_key().decode()]), ADMIN, is_new=True)
+    app = build(Settings(**(given | settings)), keys)
+    runner = web.AppRunner(app, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = runner.addresses[0][1]
+        async with aiohttp.ClientSession() as session:
+            yield Api(session, f"http://127.0.0.1:{port}", app[SERVICES])
+    finally:
+        await runner.cleanup()
