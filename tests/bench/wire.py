@@ -1,0 +1,184 @@
+"""The far sides of a benchmark: an HTTP load generator and a receiver on bare protocols, so that
+they cost little of the two cores they share with what is measured.
+"""
+
+import asyncio
+import sys
+import time
+from array import array
+
+import uvloop
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok"
+
+
+class Receiver(asyncio.Protocol):
+    """Answers every POST with 200 and counts it; `lags` in microseconds when a body tells when it
+    was received (`"date_time":"…"` of an envelope is milliseconds)."""
+
+    count = 0
+    first_at = 0.0
+    last_at = 0.0
+
+    def __init__(self) -> None:
+        self.buffer = b""
+        self.transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        answers = 0
+        while (end := self.buffer.find(b"\r\n\r\n")) >= 0:
+            head = self.buffer[:end].lower()
+            if head.startswith(b"get /count"):
+                self._tell()
+                self.buffer = self.buffer[end + 4 :]
+                continue
+            at = head.find(b"content-length:")
+            size = int(head[at + 15 :].split(b"\r\n", 1)[0])
+            if len(self.buffer) < end + 4 + size:
+                break
+            self.buffer = self.buffer[end + 4 + size :]
+            answers += 1
+        if answers:
+            Receiver.last_at = time.time()
+            Receiver.first_at = Receiver.first_at or Receiver.last_at
+            Receiver.count += answers
+            assert self.transport
+            self.transport.write(OK * answers)
+
+    def _tell(self) -> None:
+        text = f"{Receiver.count} {Receiver.first_at} {Receiver.last_at}".encode()
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(text)}\r\n\r\n".encode()
+        assert self.transport
+        self.transport.write(head + text)
+
+
+class Sender(asyncio.Protocol):
+    """Sends prebuilt requests one after the other on one connection."""
+
+    def __init__(self, run: "Load") -> None:
+        self.run, self.buffer, self.sent_at = run, b"", 0.0
+        self.transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self.next()
+
+    def next(self) -> None:
+        request = self.run.take()
+        assert self.transport
+        if request is None:
+            self.transport.close()
+            return
+        self.sent_at = time.perf_counter()
+        self.transport.write(request)
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        end = self.buffer.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        head = self.buffer[:end].lower()
+        at = head.find(b"content-length:")
+        size = int(head[at + 15 :].split(b"\r\n", 1)[0])
+        if len(self.buffer) < end + 4 + size:
+            return
+        self.run.answered(time.perf_counter() - self.sent_at, ok=head[9:12] == b"200")
+        self.buffer = b""
+        self.next()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.run.closed()
+
+
+class Load:
+    """Requests over a number of connections; `rate` a second (open loop), or as fast as may be."""
+
+    def __init__(self, requests: list[bytes], connections: int) -> None:
+        self.requests, self.connections = requests, connections
+        self.at = self.good = self.bad = self.open = 0
+        self.latencies = array("d")
+        self.done = asyncio.Event()
+
+    def take(self) -> bytes | None:
+        if self.at >= len(self.requests):
+            return None
+        self.at += 1
+        return self.requests[self.at - 1]
+
+    def answered(self, seconds: float, *, ok: bool) -> None:
+        self.latencies.append(seconds)
+        self.good += ok
+        self.bad += not ok
+
+    def closed(self) -> None:
+        self.open -= 1
+        if not self.open:
+            self.done.set()
+
+    async def run(self, port: int) -> float:
+        """Seconds it took."""
+        loop = asyncio.get_running_loop()
+        started = time.perf_counter()
+        for _ in range(self.connections):
+            self.open += 1
+            await loop.create_connection(lambda: Sender(self), "127.0.0.1", port)
+        await self.done.wait()
+        return time.perf_counter() - started
+
+
+async def paced(requests: list[bytes], port: int, rate: float, connections: int = 32) -> Load:
+    """Open loop: each request at its time, whatever became of the one before."""
+    load = Load(requests, connections)
+    idle: asyncio.Queue[Sender] = asyncio.Queue()
+
+    class Paced(Sender):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.Transport)
+            self.transport = transport
+            idle.put_nowait(self)
+
+        def next(self) -> None:
+            idle.put_nowait(self)
+
+    loop = asyncio.get_running_loop()
+    made = [
+        (await loop.create_connection(lambda: Paced(load), "127.0.0.1", port))[1]
+        for _ in range(connections)
+    ]
+    started = time.perf_counter()
+    for number, request in enumerate(requests):
+        pause = started + number / rate - time.perf_counter()
+        if pause > 0:
+            await asyncio.sleep(pause)
+        sender = await idle.get()
+        assert sender.transport
+        sender.sent_at = time.perf_counter()
+        sender.transport.write(request)
+    while idle.qsize() < connections:  # noqa: ASYNC110 - the last answers, once a run
+        await asyncio.sleep(0.01)
+    for sender in made:
+        assert sender.transport
+        sender.transport.close()
+    return load
+
+
+def request(path: str, body: bytes, headers: dict[str, str]) -> bytes:
+    """The bytes of one POST."""
+    lines = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {len(body)}"]
+    lines += [f"{k}: {v}" for k, v in headers.items()]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+async def _receive(port: int) -> None:
+    server = await asyncio.get_running_loop().create_server(Receiver, "127.0.0.1", port)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    uvloop.run(_receive(int(sys.argv[1])))
