@@ -75,6 +75,14 @@ async def test_who_waits_in_line_is_not_due(log: EventLog, make: Maker, clock: C
     assert await log.due() == {SINK: 0.0}
 
 
+async def test_behind_one_that_is_out_nothing_is_due(log: EventLog, make: Maker) -> None:
+    await queue(log, make, "a", "a", "a")
+    await heads(log)
+    assert await heads(log) == []
+
+    assert await log.due() == {}
+
+
 async def test_a_dead_head_makes_way_with_a_gap(log: EventLog, make: Maker) -> None:
     await queue(log, make, "a", "a", "b")
     a, b = await heads(log)

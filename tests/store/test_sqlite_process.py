@@ -170,6 +170,17 @@ async def test_what_waits_is_bounded_by_size(path: Path, store: SqliteStore, mak
     other.close()
 
 
+async def test_the_last_writes_are_not_forgotten(store: SqliteStore, make: Maker) -> None:
+    """Also those that come when the end is near: a full batch, and one more."""
+    waiting = [asyncio.ensure_future(store.log.append(make.sent())) for _ in range(513)]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await store._writer.close()
+
+    assert len({(await one).inbound_id for one in waiting}) == 513
+    assert await count(store, "events") == 513
+
+
 async def test_many_callers_share_a_commit(path: Path, make: Maker) -> None:
     heard: list[tuple[str, float]] = []
     store = await open_sqlite(

@@ -81,3 +81,8 @@ class SqliteDatabase:
 
     async def now(self) -> int:
         return self._clock()
+
+    async def horizon(self) -> int:
+        # One writer: numbers are committed in their order.
+        highest: int = (await self.fetch("SELECT coalesce(max(seq), 0) FROM events"))[0][0]
+        return highest

@@ -28,8 +28,6 @@ class LostLeaseError(Exception):
 
 def settle(sql: Sql, now: int, items: Sequence[Settlement]) -> None:
     """Write results. Raises LostLeaseError, with some of them written, unless every lease holds."""
-    if len({item.id for item in items}) < len(items):
-        raise LostLeaseError
     if sql.run_rows(RESULTS, [_result_row(item, now) for item in items]) < len(items):
         raise LostLeaseError
     sql.run_rows(ATTEMPTS, [_attempt_row(i.id, i.attempt) for i in items if i.attempt])
