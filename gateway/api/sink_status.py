@@ -12,7 +12,7 @@ from schemas.sink_config import SinkConfig
 async def status_of(services: Services, config: SinkConfig) -> dict[str, Any]:
     """The answer of `GET /{kind}/status/{instance}`."""
     lane = services.dispatcher.lane(config.id)
-    told = await services.history.sink_status(config.id)
+    told = await services.history.sink_status(config.tenant, config.instance, config.id)
     state, reason = "ok", None
     if not config.enabled:
         state, reason = "disabled", config.disabled_reason or "disabled by its configuration"

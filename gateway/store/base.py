@@ -262,6 +262,9 @@ class Database(Protocol):
     async def now(self) -> int:
         """The store's clock, in microseconds."""
 
+    async def horizon(self) -> int:
+        """No event with this seq or a lower one will be committed any more."""
+
 
 class Store(Protocol):
     """An open engine. `listen` calls back with (topic, payload) on changes anywhere, this process
@@ -273,7 +276,7 @@ class Store(Protocol):
 
     def listen(self, callback: Callable[[Topic, str], None]) -> None:
         """Hear of changes: `deliveries` (due now), `config` (kind/id of a record), `events`
-        (tenant/instance).
+        (tenant/instance). An empty payload: hints were missed, anything may have changed.
         """
 
     async def notify(self, topic: Topic, payload: str) -> None:

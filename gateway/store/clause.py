@@ -31,7 +31,7 @@ class Sql:
             if value is not None:
                 self.add(column.replace("__", ".") + " = {}", value)
 
-    def within(self, column: str, values: Collection[str] | None) -> None:
+    def within(self, column: str, values: Collection[str | int] | None) -> None:
         """Column in a small set."""
         if values is not None:
             marks = ", ".join(self.mark(v) for v in values) or "NULL"
@@ -43,14 +43,14 @@ class Sql:
         return " AND ".join(self.parts)
 
 
-def with_state(sql: Sql, status: str | None) -> None:
-    """Deliveries `d` as the API calls their state: `retrying` is pending after a try."""
+def with_state(sql: Sql, status: str | None, table: str = "d") -> None:
+    """Deliveries as the API calls their state: `retrying` is pending after a try."""
     if status == "retrying":
-        sql.add("d.state = 'pending' AND d.attempts > 0")
+        sql.add(f"{table}.state = 'pending' AND {table}.attempts > 0")
     elif status == "pending":
-        sql.add("d.state = 'pending' AND d.attempts = 0")
+        sql.add(f"{table}.state = 'pending' AND {table}.attempts = 0")
     elif status is not None:
-        sql.add("d.state = {}", "leased" if status == "delivering" else status)
+        sql.add(f"{table}.state = {{}}", "leased" if status == "delivering" else status)
 
 
 def between(sql: Sql, column: str, wanted: Wanted) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from gateway.store.base import Database, Record, Topic
+from gateway.store.keys import storable
 from schemas.errors import ConflictError
 
 COLUMNS = "kind, id, tenant, name, doc, version, created_at, updated_at"
@@ -20,7 +21,10 @@ ON CONFLICT DO NOTHING RETURNING {COLUMNS}
 """
 UPDATE = f"""
 UPDATE records SET name = $1, doc = $2, version = version + 1, updated_at = $3
-WHERE kind = $4 AND id = $5 AND version = $6 RETURNING {COLUMNS}
+WHERE kind = $4 AND id = $5 AND ($6 = 0 OR version = $6) AND NOT EXISTS (
+    SELECT 1 FROM records AS other WHERE other.kind = $4 AND other.tenant = records.tenant
+    AND other.name = $1 AND other.id <> $5)
+RETURNING {COLUMNS}
 """
 DELETE = "DELETE FROM records WHERE kind = $1 AND id = $2 RETURNING id"
 
@@ -47,21 +51,21 @@ class Registry:
             rows = await self._database.fetch(LIST_OF, kind, tenant)
         return [_record(row) for row in rows]
 
-    async def put(self, record: Record, *, expect_version: int = 0) -> Record:
-        """Write a record: a new one with `expect_version` 0, else over exactly that version.
+    async def put(self, record: Record, *, expect_version: int | None = None) -> Record:
+        """Write a record: a new one with `expect_version` 0, else over exactly that version (None:
+        over whatever is there, or new). Gives it with its new version and times; its tenant and
+        `created_at` never change.
 
         Raises ConflictError when the name is taken, or somebody changed the record meanwhile.
         """
         now, doc = await self._database.now(), json.dumps(record.doc)
-        if expect_version == 0:
-            rows = await self._database.write(
-                INSERT, record.kind, record.id, record.tenant, record.name, doc, now, now
-            )
-        else:
-            rows = await self._database.write(
-                UPDATE, record.name, doc, now, record.kind, record.id, expect_version
-            )
-        written = _one(rows)
+        written, name = None, storable(record.name)
+        if expect_version != 0:
+            over = (name, doc, now, record.kind, record.id, expect_version or 0)
+            written = _one(await self._database.write(UPDATE, *over))
+        if written is None and not expect_version:
+            new = (record.kind, record.id, record.tenant, name, doc, now, now)
+            written = _one(await self._database.write(INSERT, *new))
         if written is None:
             raise ConflictError(f"another {record.kind} has this name, or it was changed meanwhile")
         await self._notify("config", f"{record.kind}/{record.id}")

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from gateway.store.base import NewInbound
 from schemas.events import StoredEvent
 
+T = TypeVar("T")
+
+
+class Page(list[T]):
+    """Part of an answer, newest first. `below`: where to go on, None at the end. It may hold less
+    than was asked for and yet have more below: no request looks at more rows than it may cost.
+    """
+
+    def __init__(self, items: Iterable[T] = (), below: Any = None) -> None:
+        super().__init__(items)
+        self.below = below
+
 
 @dataclass(slots=True, kw_only=True)
 class DeliveryRow:
-    """One delivery. `state` as stored; `status`: of the last response."""
+    """One delivery. `state` as stored; `status`: of the last response; `attempted_at`: its last
+    try, None before the first.
+    """
 
     id: str
     seq: int
@@ -29,6 +43,14 @@ class DeliveryRow:
     reason: str | None
     event_id: str | None
     event_name: str | None
+    attempted_at: int | None = None
+
+    @property
+    def progress(self) -> str:
+        """As the API calls it: pending, delivering, succeeded, retrying, dead or canceled."""
+        if self.state == "pending" and self.attempts:
+            return "retrying"
+        return "delivering" if self.state == "leased" else self.state
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,10 +82,18 @@ class EventRow:
         waiting = any(d.state in {"pending", "leased"} for d in self.deliveries)
         return "pending" if waiting else "dispatched"
 
+    @property
+    def last_dispatch(self) -> DeliveryRow | None:
+        """The delivery that was tried last."""
+        tried = [d for d in self.deliveries if d.attempted_at is not None]
+        return max(tried, key=lambda d: (d.attempted_at, d.id), default=None)
+
 
 @dataclass(slots=True, kw_only=True)
 class InboundRow:
-    """One stored delivery of a provider; `events`: (id, name, seq) of what came of it."""
+    """One stored delivery of a provider; `events`: (id, name, seq) of what came of it; `size`:
+    bytes of the whole body, of which a list holds only the beginning.
+    """
 
     tenant: str
     instance: str
@@ -71,6 +101,7 @@ class InboundRow:
     driver: str
     row: NewInbound
     events: list[tuple[str, str, int]]
+    size: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -87,13 +118,16 @@ class Wanted:
     status: str | None = None
     outcome: str | None = None
     sink_ids: Sequence[str] | None = None
+    event_id: str | None = None
     after: int | None = None
     before: int | None = None
 
 
 @dataclass(slots=True, kw_only=True)
 class SinkTold:
-    """What the store knows of one sink."""
+    """What the store knows of one sink. `attempts`: by outcome, among the latest events of its
+    instance.
+    """
 
     backlog: int = 0
     retrying: int = 0

@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 
 from gateway.store import migrate
-from gateway.store.base import Topic
+from gateway.store.base import Database, EventLog, Topic
 from gateway.store.postgres.append_sql import HORIZON
 from gateway.store.postgres.connections import Connection, Connections, parse_options
 from gateway.store.postgres.event_log import PostgresLog
@@ -87,6 +87,9 @@ class PostgresDatabase:
 class PostgresStore:
     """One process's connection to the database that all processes share."""
 
+    log: EventLog
+    database: Database
+
     def __init__(
         self,
         log: PostgresLog,
@@ -94,7 +97,7 @@ class PostgresStore:
         connections: Connections,
         hints: Hints,
     ) -> None:
-        self.log, self.database = log, database
+        self.log, self.database, self._log = log, database, log
         self._connections, self._hints = connections, hints
         self._closed = False
 
@@ -117,7 +120,7 @@ class PostgresStore:
             return
         self._closed = True
         await self._hints.close()
-        await self.log.flush()
+        await self._log.flush()
         try:
             await self.log.release()
             await self._connections.write(FORGET, self.log.node)

@@ -93,7 +93,7 @@ CREATE INDEX deliveries_owner ON deliveries (owner) WHERE state = 'leased';
 CREATE INDEX deliveries_order ON deliveries (sink_id, okey, state, seq, id)
 WHERE okey IS NOT NULL AND state IN ('pending', 'leased');
 CREATE INDEX deliveries_gap ON deliveries (okey, sink_id, seq) WHERE okey IS NOT NULL AND state = 'dead';
-CREATE INDEX deliveries_dead ON deliveries (sink_id, seq) WHERE state = 'dead';
+CREATE INDEX deliveries_dead ON deliveries (sink_id, id) WHERE state = 'dead';
 -- Of the ordered deliveries of one sink and key only the first unfinished one may be due. A claim that meets another
 -- one parks it at the end of time, so that it costs nothing until whatever was in front of it lets go.
 CREATE FUNCTION deliveries_advance() RETURNS trigger LANGUAGE plpgsql AS

@@ -89,7 +89,7 @@ CREATE INDEX deliveries_owner ON deliveries (owner) WHERE state = 'leased';
 CREATE INDEX deliveries_order ON deliveries (sink_id, okey, state, seq)
 WHERE okey IS NOT NULL AND (state = 'pending' OR state = 'leased');
 CREATE INDEX deliveries_gap ON deliveries (sink_id, okey, seq) WHERE okey IS NOT NULL AND state = 'dead';
-CREATE INDEX deliveries_dead ON deliveries (sink_id, seq) WHERE state = 'dead';
+CREATE INDEX deliveries_dead ON deliveries (sink_id, id) WHERE state = 'dead';
 -- Of the ordered deliveries of one sink and key only the first unfinished one may be due. A claim that meets another
 -- one parks it at the end of time, so that it costs nothing until whatever was in front of it lets go.
 CREATE TRIGGER deliveries_advance AFTER UPDATE OF state ON deliveries
