@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from schemas.delivery import Health, Message, Outcome
 from schemas.sink_config import SinkConfig
+from sinks.link import Links
 
 
 @dataclass(slots=True, frozen=True)
@@ -63,7 +64,8 @@ class Context:
     dns) unless this host and port may be reached. `claim_url`: a signed, expiring URL of the whole
     event (tenant, event id), for what is too large. `apikey`: what `include_apikey` puts into the
     envelope. `user_agent`: `Comporta/<version>`. `timeout`: seconds for one try of a sink that
-    names none.
+    names none. `ca_file`: more authorities that TLS to brokers trusts. `links`: the connections to
+    brokers that sinks share.
     """
 
     http: Http
@@ -75,6 +77,8 @@ class Context:
     claim_url: Callable[[str, str], str]
     apikey: str | None = field(default=None, repr=False)
     timeout: float = 20.0
+    ca_file: str = ""
+    links: Links = field(default_factory=Links, repr=False)
 
 
 class Sink(Protocol):
