@@ -141,11 +141,19 @@ async def authorize(call: Call) -> web.Response:
 
 
 async def poll(call: Call) -> web.Response:
-    """Ask the provider for what it did not send."""
-    driver = _driver(found_installation(call))
-    if not driver.polls:
+    """Ask the provider, now, for what it did not send."""
+    one = found_installation(call)
+    driver = _driver(one)
+    if not driver.polls or driver.api is None:
         raise ConflictError(f"{driver.name} has nothing to poll: it sends webhooks")
-    raise ConflictError("this gateway cannot poll yet")
+    if one.status != "active":
+        raise ConflictError(f"this installation is not active but {one.status}")
+    missing = [n for n in driver.api.credentials if not one.known_credentials.get(n)]
+    if missing:
+        raise ConflictError(f"polling {driver.name} needs the credentials {', '.join(missing)}")
+    await call.services.polls.hurry(one)
+    call.services.jobs.wake()
+    return shown(call, one, status=202)
 
 
 def _driver(one: Installation) -> Driver:
@@ -191,5 +199,5 @@ ROUTES: tuple[Route, ...] = (
         "A fresh URL at which the installation is authorised",
         answers={409: "not an OAuth driver, or its settings are missing"},
     ),
-    _route("poll", poll, "Ask the provider now", answers={409: "nothing to poll"}),
+    _route("poll", poll, "Ask the provider now", status=202, answers={409: "nothing to poll"}),
 )

@@ -199,10 +199,13 @@ def found_installation(call: Call) -> Installation:
     return one
 
 
-def shown(call: Call, one: Installation, auth_url: str | None = None) -> web.Response:
+def shown(
+    call: Call, one: Installation, auth_url: str | None = None, status: int = 200
+) -> web.Response:
     """The answer of every endpoint that concerns one installation."""
     services = call.services
-    return data(installation_data(one, services.settings.base_url, services.now(), auth_url))
+    told = installation_data(one, services.settings.base_url, services.now(), auth_url)
+    return data(told, status)
 
 
 async def show_installation(call: Call) -> web.Response:

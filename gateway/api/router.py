@@ -5,13 +5,17 @@ permission table tests.
 from __future__ import annotations
 
 from gateway.api import (
+    dispatches,
     driver_settings,
     drivers,
+    events,
     health,
+    inbounds,
     installation_life,
     installations,
     instances,
     keys,
+    replays,
     send_test,
     sinks,
 )
@@ -24,6 +28,10 @@ ROUTES: tuple[Route, ...] = (
     *installations.ROUTES,
     *installation_life.ROUTES,
     *sinks.ROUTES,
+    *events.ROUTES,
+    *inbounds.ROUTES,
+    *dispatches.ROUTES,
+    *replays.ROUTES,
     *instances.ROUTES,
     *keys.ROUTES,
     *health.ROUTES,

@@ -1,0 +1,187 @@
+"""Bulk work on what happened: deliveries sent again, inbounds read again. Durable, slow on purpose,
+to be paused and followed.
+
+A record says what is wanted and how far it is; a job in the store does a slice at a time. A process
+that dies in a slice does that slice again: at least once, like everything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict
+from typing import Any, Literal
+
+from gateway import log
+from gateway.directory import Directory
+from gateway.dispatch import Dispatcher
+from gateway.ids import Ulids
+from gateway.intake import Intake
+from gateway.renormalize import renormalize
+from gateway.store import bulk
+from gateway.store.base import Job, NewJob, Record, Store
+from gateway.store.history import History
+from gateway.store.registry import Registry
+from gateway.store.rows import Wanted
+from schemas import codec
+from schemas.errors import ConflictError, NotFoundError, StoreUnavailableError
+
+What = Literal["dispatches", "inbounds"]
+SLICE: dict[What, int] = {"dispatches": 500, "inbounds": 50}
+DEFAULT_RATE = 500.0  # things a second
+TRIES = 5
+KIND = "replay"
+
+
+class Replays:
+    """Starts, steers and runs the jobs of kind `replay`."""
+
+    kind = KIND
+
+    def __init__(  # noqa: PLR0917 - parts of one composition root
+        self,
+        store: Store,
+        history: History,
+        registry: Registry,
+        directory: Directory,
+        dispatcher: Dispatcher,
+        intake: Intake,
+        ids: Ulids,
+    ) -> None:
+        self._store, self._history, self._registry = store, history, registry
+        self._directory, self._dispatcher, self._intake = directory, dispatcher, intake
+        self._ids = ids
+
+    async def start(
+        self, what: What, wanted: Wanted, shown: dict[str, Any], rate: float = DEFAULT_RATE
+    ) -> Record:
+        """Begin; what comes into being from now on is not included. `shown`: the filter as its
+        author wrote it.
+        """
+        database = self._store.database
+        now = await database.now()
+        wanted.before = now if wanted.before is None else min(wanted.before, now)
+        counted = bulk.count_deliveries if what == "dispatches" else bulk.count_inbounds
+        doc = {
+            "type": what,
+            "status": "running",
+            "filter": shown,
+            "wanted": asdict(wanted) | {"instances": _listed(wanted.instances)},
+            "matched": await counted(database, wanted),
+            "done": 0,
+            "failed": 0,
+            "above": "",
+            "rate": rate,
+            "finished_at": None,
+        }
+        ident = self._ids()
+        record = Record(kind=KIND, id=ident, tenant=wanted.tenant, name=ident, doc=doc)
+        written = await self._registry.put(record)
+        await self._put_job(written)
+        return written
+
+    async def all(self, tenant: str) -> list[Record]:
+        """Every replay of a tenant, newest first."""
+        return list(reversed(await self._registry.list(KIND, tenant)))
+
+    async def find(self, tenant: str, ident: str) -> Record:
+        """One replay. Raises NotFoundError."""
+        record = await self._registry.get(KIND, ident)
+        if record is None or record.tenant != tenant:
+            raise NotFoundError("there is no such replay")
+        return record
+
+    async def steer(
+        self, record: Record, status: Literal["running", "paused", "canceled"]
+    ) -> Record:
+        """Pause, resume or cancel. Raises ConflictError when it has ended, NotFoundError when gone.
+
+        Asking for what it does already changes nothing.
+        """
+
+        def steered(doc: dict[str, Any]) -> dict[str, Any]:
+            if doc["status"] in {"done", "canceled"} and doc["status"] != status:
+                raise ConflictError(f"this replay is {doc['status']}: start another one")
+            return doc | {"status": status}
+
+        before = record.doc["status"]
+        changed = await self._change(record, steered)
+        if status == "running" and before != "running":
+            await self._put_job(changed)
+        return changed
+
+    async def run(self, job: Job) -> float | None:
+        """One slice; see jobs.Runner. Gives the pause that keeps to the rate."""
+        record = await self._registry.get(KIND, codec.loads(job.doc)["id"])
+        if record is None or record.doc["status"] != "running":
+            return None
+        doc, what = record.doc, record.doc["type"]
+        wanted, database = Wanted(**doc["wanted"]), self._store.database
+        chosen = bulk.next_deliveries if what == "dispatches" else bulk.next_inbounds
+        ids = await chosen(database, wanted, above=doc["above"], limit=SLICE[what])
+        work = self._redo if what == "dispatches" else self._read_again
+        done = await work(wanted.tenant, ids) if ids else 0
+        finished = await database.now() if len(ids) < SLICE[what] else None
+
+        def advanced(current: dict[str, Any]) -> dict[str, Any]:
+            current["done"] += done
+            current["failed"] += len(ids) - done
+            current["above"] = ids[-1] if ids else current["above"]
+            if finished is not None and current["status"] != "canceled":
+                current |= {"status": "done", "finished_at": finished}
+            return current
+
+        after = await self._change(record, advanced)
+        return len(ids) / doc["rate"] if after.doc["status"] == "running" else None
+
+    async def _redo(self, _tenant: str, ids: Sequence[str]) -> int:
+        done = await bulk.redo(self._store.database, ids)
+        self._dispatcher.wake()
+        await self._store.notify("deliveries", KIND)
+        return done
+
+    async def _read_again(self, tenant: str, ids: Sequence[str]) -> int:
+        """At once, so that they share a commit. One that cannot be read stays as it is."""
+        results = await asyncio.gather(
+            *(self._again(tenant, ident) for ident in ids), return_exceptions=True
+        )
+        for result in results:
+            if isinstance(result, StoreUnavailableError):
+                raise result
+            if isinstance(result, Exception) and not isinstance(result, ConflictError):
+                log.get().error("renormalize.failed", error=repr(result))
+        return sum(result is True for result in results)
+
+    async def _again(self, tenant: str, ident: str) -> bool:
+        found = await self._history.inbound(tenant, ident)
+        if found is None:
+            return False
+        await renormalize(self._directory, self._intake, found)
+        return True
+
+    async def _put_job(self, record: Record) -> None:
+        doc = codec.dumps({"id": record.id})
+        name = f"{KIND}/{record.id}"
+        await self._store.log.put_job(NewJob(id=self._ids(), kind=KIND, doc=doc, unique=name))
+
+    async def _change(
+        self, record: Record, made: Callable[[dict[str, Any]], dict[str, Any]]
+    ) -> Record:
+        """Write a changed doc; on what is stored by then, when somebody else was faster."""
+        for tried in range(1, TRIES + 1):
+            record.doc = made(dict(record.doc))
+            try:
+                return await self._registry.put(record, expect_version=record.version)
+            except ConflictError:
+                found = await self._registry.get(KIND, record.id)
+                if found is None:
+                    raise NotFoundError("there is no such replay") from None
+                if tried == TRIES:
+                    raise StoreUnavailableError("this replay changes all the time") from None
+                record = found
+        raise AssertionError("unreachable: the last try returns or raises")
+
+
+def _listed(names: Collection[str] | None) -> list[str] | None:
+    """As JSON has it."""
+    return None if names is None else sorted(names)
