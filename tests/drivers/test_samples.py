@@ -112,7 +112,8 @@ def assert_canonical(event: Event) -> None:
     assert event.occurred_at is None or event.occurred_at.utcoffset() == timedelta(0)
     written = codec.dumps(event.data)
     if event.name not in COMMERCE:
-        assert isinstance(json.loads(written), dict)
+        # Evolution API's data goes through as it came: some events have a list, or nothing.
+        assert is_messaging(event.name) or isinstance(json.loads(written), dict)
         return
     again = CANONICAL.validate_json(written, strict=True, extra="forbid")
     assert json.loads(written) == json.loads(codec.dumps(again))
