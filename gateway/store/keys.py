@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
+from typing import Any
 
 from gateway.store.base import Append, NewEvent
 from schemas.events import StoredEvent, family_of
@@ -47,6 +48,11 @@ def storable(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
+
+
+def storable_value(value: Any) -> Any:
+    """An argument of a query: text as it would have been stored."""
+    return storable(value) if isinstance(value, str) else value
 
 
 def moment(microseconds: int) -> datetime:

@@ -10,6 +10,7 @@ import asyncpg
 
 from gateway.store import migrate
 from gateway.store.base import Database, EventLog, Topic
+from gateway.store.keys import storable_value
 from gateway.store.postgres.append_sql import HORIZON
 from gateway.store.postgres.connections import Connection, Connections, parse_options
 from gateway.store.postgres.event_log import PostgresLog
@@ -67,11 +68,11 @@ class PostgresDatabase:
 
     async def fetch(self, sql: str, *args: Any) -> list[tuple[Any, ...]]:
         async with self._readers, self._connections.transaction(read_only=True) as connection:
-            return list(map(tuple, await connection.fetch(sql, *args)))
+            return list(map(tuple, await connection.fetch(sql, *map(storable_value, args))))
 
     async def write(self, sql: str, *args: Any) -> list[tuple[Any, ...]]:
         try:
-            return list(map(tuple, await self._connections.write(sql, *args)))
+            return list(map(tuple, await self._connections.write(sql, *map(storable_value, args))))
         except asyncpg.UniqueViolationError as error:
             raise ConflictError("that name is taken") from error
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import apsw
 
+from gateway.store.keys import storable_value
 from gateway.store.sqlite.connection import NOT_NOW, Sql, Tuning, open_reader, unavailable
 from gateway.store.sqlite.writer import Writer
 from schemas.errors import StoreUnavailableError
@@ -18,7 +19,7 @@ from schemas.errors import StoreUnavailableError
 
 def named(args: tuple[Any, ...]) -> dict[str, Any] | None:
     """Arguments for `$1 $2 …`, wherever each stands."""
-    return {str(number): value for number, value in enumerate(args, 1)} if args else None
+    return {str(n): storable_value(value) for n, value in enumerate(args, 1)} if args else None
 
 
 class Readers:
