@@ -7,6 +7,7 @@ from collections.abc import Callable
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _RANDOM_BITS = 80
 _LAST_MILLISECOND = (1 << 48) - 1
+_NEVER = -(1 << 63)
 
 
 class Ulids:
@@ -22,7 +23,7 @@ class Ulids:
     def __init__(self, clock: Callable[[], int], random_bytes: Callable[[int], bytes]) -> None:
         self._clock, self._random = clock, random_bytes
         self._pairs = [a + b for a in ALPHABET for b in ALPHABET]
-        self._millisecond, self._prefix, self._tail = -1, "", 0
+        self._millisecond, self._prefix, self._tail = _NEVER, "", 0
 
     def __call__(self) -> str:
         millisecond = self._clock() // 1000
