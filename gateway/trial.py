@@ -7,11 +7,13 @@ that the receiver sees exactly what a real delivery would look like.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any
+from urllib.parse import urlsplit
 
 from drivers.base import Driver, interpret
 from drivers.verify import restore
@@ -107,29 +109,52 @@ def example(driver: Driver, name: str, *, ident: str, tenant: str, now: int) -> 
 def _told(driver: Driver, name: str, now: int) -> Event | None:
     """The event of this name from the sample that tells most."""
     for case in _cases(driver.slug, name):
-        sample = samples.load(f"{driver.slug}/{case}")
-        inbound = Inbound(
-            sample.method,
-            {k.lower(): (v,) for k, v in sample.headers.items()},
-            {k: (v,) for k, v in sample.query.items()},
-            sample.body,
-            datetime.fromtimestamp(now // 1_000_000, UTC),
-        )
-        try:
-            payload = driver.parse(inbound)
-        except UnparsableError:
-            continue
-        verified = restore(inbound, sample.settings, payload, {})
-        receipt = interpret(driver, verified, has_api=False, body=b"", headers={})
-        event = next((e for e in receipt.events if e.name == name), None)
-        if event is not None:
-            return event
+        content = codec.loads(_sample(driver.slug, f"{case}.json").read_bytes())
+        at = datetime.fromtimestamp(int(content.get("now") or now // 1_000_000), UTC)
+        settings = content.get("settings") or {}
+        polled = content.get("kind") == "poll"
+        deliveries = _polled if polled else _delivered
+        for inbound in deliveries(driver, case, content, at):
+            try:
+                payload = driver.parse(inbound)
+            except UnparsableError:
+                continue
+            verified = restore(inbound, settings, payload, {})
+            receipt = interpret(driver, verified, has_api=False, body=b"", headers={})
+            event = next((e for e in receipt.events if e.name == name), None)
+            if event is not None:
+                return event
     return None
+
+
+def _delivered(
+    driver: Driver, case: str, _content: Mapping[str, Any], at: datetime
+) -> Iterator[Inbound]:
+    """The request of a sample."""
+    sample = samples.load(f"{driver.slug}/{case}")
+    headers = {k.lower(): (v,) for k, v in sample.headers.items()}
+    query = {k: (v,) for k, v in sample.query.items()}
+    yield Inbound(sample.method, headers, query, sample.body, at)
+
+
+def _polled(
+    driver: Driver, _case: str, content: Mapping[str, Any], at: datetime
+) -> Iterator[Inbound]:
+    """The items of a page that the provider was asked for."""
+    asked, answer = content["poll"]["request"], content["poll"]["response"]["body"]
+    for poll in driver.polls:
+        fetch = poll.start({}, at, content.get("settings") or {})
+        if urlsplit(fetch.url).path == asked["path"]:
+            yield from (poll.inbound(item, at) for item in poll.read(answer, {}).items)
+
+
+def _sample(slug: str, name: str) -> Traversable:
+    return files("drivers") / "samples" / slug / name
 
 
 def _cases(slug: str, name: str) -> list[str]:
     """Samples whose expected events have this name, those with the longest story first."""
-    folder = files("drivers") / "samples" / slug
+    folder = _sample(slug, "")
     found: list[tuple[int, str]] = []
     if folder.is_dir():
         for file in folder.iterdir():
