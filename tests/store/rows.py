@@ -130,6 +130,18 @@ def attempt(number: int = 1, **fields: Any) -> AttemptRecord:
     return AttemptRecord(number=number, **(defaults | fields))
 
 
+def failed(leased: Leased, state: Any = "pending", **fields: Any) -> Settlement:
+    record = attempt(leased.attempts + 1, outcome="failed", status=503, error="no luck", **fields)
+    return Settlement(
+        id=leased.id,
+        token=leased.token,
+        state=state,
+        delay=60,
+        reason="no luck",
+        attempt=record,
+    )
+
+
 async def count(store: Store, table: str, where: str = "1 = 1") -> int:
     rows = await store.database.fetch(f"SELECT count(*) FROM {table} WHERE {where}")
     counted: int = rows[0][0]
