@@ -9,16 +9,16 @@ import os
 import random as random_module
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
-from gateway import log
 from gateway.api import errors
 from gateway.api.auth import register
 from gateway.api.router import ROUTES
+from gateway.background import Errands, forever
 from gateway.bootstrap import Keys
 from gateway.crash import crash_at
 from gateway.deferral import Deferral
@@ -46,18 +46,20 @@ from gateway.retention import purge_forever
 from gateway.security import EVERYTHING, Principal, digest
 from gateway.services import SERVICES, Services
 from gateway.settings import Settings
-from gateway.sink_life import expedite
+from gateway.sink_life import SinkLife
 from gateway.store import open_store
 from gateway.store.base import Store
 from gateway.store.history import History
 from gateway.store.registry import Registry
 from gateway.version import VERSION
-from schemas.errors import ConflictError
+from schemas.errors import ConflictError, StoreUnavailableError
 from schemas.target import AllowList
 from sinks.base import Context
 
 DEFAULT_TENANT = "default"
-DRAIN_SECONDS = 20.0
+DRAIN_SECONDS = 13.0  # for what is in flight; with everything after it less than 25 s
+FLUSH_SECONDS = 2.0
+READ_AGAIN = 1.0  # seconds until a change that could not be read is read again
 
 
 def wall_clock() -> int:
@@ -86,9 +88,7 @@ async def _run(settings: Settings, keys: Keys, app: web.Application) -> AsyncIte
     metrics = Metrics(VERSION)
     ids = Ulids(wall_clock, os.urandom)
     if not settings.is_postgres:
-        Path(settings.store_url.removeprefix("sqlite:///")).parent.mkdir(
-            parents=True, exist_ok=True
-        )
+        settings.sqlite_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     store = await open_store(
         settings.store_url,
         node=ids(),
@@ -113,7 +113,9 @@ async def wire(
 ) -> Services:
     """Every part, over an open store, with the configuration loaded."""
     registry, history = Registry(store.database, store.notify), History(store.database)
-    directory = Directory(registry, keys.vault)
+    directory, errands = Directory(registry, keys.vault), Errands()
+    # First listen, then load: a change in between would never be heard of.
+    store.listen(partial(_config_heard, directory, errands))
     await directory.load()
     await _ensure_tenant(directory)
     egress = Egress(
@@ -123,14 +125,15 @@ async def wire(
         ca_file=settings.ca_file,
     )
     context = _sink_context(settings, egress)
-    options = _dispatch_options(settings, store, directory, metrics)
+    sink_life = SinkLife(store, directory, wall_clock)
+    options = _dispatch_options(settings, sink_life, metrics)
     clocks = Clocks(wall_clock, time.monotonic)
     dispatcher = Dispatcher(store.log, directory, context, clocks, options)
     drift = Drift(registry, metrics.drift, ids, wall_clock)
     intake = Intake(store.log, directory, dispatcher, drift, ids)
-    disk = None if settings.is_postgres else settings.data_dir.absolute()
-    pressure = Pressure(store, dispatcher, max_backlog=settings.max_backlog, disk=_existing(disk))
-    replays = Replays(store, history, registry, directory, dispatcher, ids)
+    disk = None if settings.is_postgres else settings.sqlite_path.absolute().parent
+    pressure = Pressure(store, dispatcher, max_backlog=settings.max_backlog, disk=disk)
+    replays = Replays(store, history, registry, directory, dispatcher, intake, ids)
     provider_api = ProviderApi(egress, wall_clock, time.monotonic)
     polls = Polls(store, directory, intake, provider_api, ids, wall_clock)
     runners = {
@@ -152,7 +155,7 @@ async def wire(
         ingress=_ingress(
             settings, intake, directory, pressure=pressure, metrics=metrics, egress=egress
         ),
-        jobs=Jobs(store.log, runners),
+        jobs=Jobs(store.log, store.database, runners),
         replays=replays,
         drift=drift,
         key_use=KeyUse(directory),
@@ -167,18 +170,19 @@ async def wire(
         random=os.urandom,
         admin_digest=digest(keys.admin_key),
         admin=Principal(DEFAULT_TENANT, "admin", "admin", frozenset({EVERYTHING})),
+        errands=errands,
     )
 
 
-def _dispatch_options(
-    settings: Settings, store: Store, directory: Directory, metrics: Metrics
-) -> Options:
+def _dispatch_options(settings: Settings, sink_life: SinkLife, metrics: Metrics) -> Options:
     return Options(
         schedule=settings.retry_schedule,
         lease_seconds=settings.lease_seconds,
         random=random_module.random,
-        disable=partial(_disable, directory),
-        recovered=partial(_recovered, store),
+        disable=sink_life.disable,
+        recovered=sink_life.recovered,
+        gone=sink_life.gone,
+        leased_for=sink_life.leased_for,
         observe=metrics.delivered,
         crash=crash_at(settings.crash_at),
     )
@@ -206,13 +210,6 @@ def _ingress(
         key_sets=KeySets(egress, time.monotonic),
         crash=crash_at(settings.crash_at),
     )
-
-
-def _existing(path: Path | None) -> Path | None:
-    """The nearest folder that exists, for asking its disk."""
-    while path is not None and not path.exists():
-        path = path.parent
-    return path
 
 
 async def _ensure_tenant(directory: Directory) -> None:
@@ -259,61 +256,54 @@ def _sink_context(settings: Settings, egress: Egress) -> Context:
     )
 
 
-async def _disable(directory: Directory, sink_id: str, reason: str) -> None:
-    """Switch a sink off because the other side wants nothing any more."""
-    config = directory.sink(sink_id)
-    if config is None or not config.enabled:
-        return
-    update = {"enabled": False, "disabled_reason": reason, "updated_at": wall_clock()}
-    try:
-        await directory.save_sink(config.model_copy(update=update))
-    except ConflictError:
-        return  # somebody configures it right now: theirs is the newer word
-    log.get().warning("sink.disabled", sink_id=sink_id, kind=config.kind, reason=reason)
-
-
-async def _recovered(store: Store, sink_id: str) -> None:
-    freed = await expedite(store.database, sink_id)
-    log.get().info("sink.recovered", sink_id=sink_id, count=freed)
-    await store.notify("deliveries", sink_id)
-
-
 def _start(services: Services) -> list[asyncio.Task[None]]:
     """Begin the background work of this process."""
     loop = asyncio.get_running_loop()
-    services.store.listen(partial(_heard, services, loop))
+    services.store.listen(partial(_deliveries_heard, services))
+    services.directory.on_change(partial(_configured, services))
     services.dispatcher.start()
-    work: list[Callable[[], Awaitable[None]]] = [
-        services.pressure.watch,
-        services.jobs.run,
-        services.drift.run,
-        services.key_use.run,
-        partial(purge_forever, services.store.log, services.settings.retention_days, wall_clock),
-    ]
     services.dispatcher.wake()
-    services.directory.on_change(partial(_configured, services, loop))
-    work.append(services.polls.ensure_all)
-    return [loop.create_task(run()) for run in work]  # type: ignore[arg-type]  # reason: each is a coroutine function
+    days, event_log = services.settings.retention_days, services.store.log
+    work: dict[str, Callable[[], Awaitable[None]]] = {
+        "pressure": services.pressure.watch,
+        "jobs": services.jobs.run,
+        "drift": services.drift.run,
+        "key_use": services.key_use.run,
+        "retention": partial(purge_forever, event_log, days, wall_clock),
+        "polls": services.polls.ensure_all,
+    }
+    return [loop.create_task(forever(name, run)) for name, run in work.items()]
 
 
-def _heard(services: Services, loop: asyncio.AbstractEventLoop, topic: str, payload: str) -> None:
-    """A change somewhere."""
+def _config_heard(directory: Directory, errands: Errands, topic: str, payload: str) -> None:
+    """Something was configured somewhere."""
     if topic == "config":
-        kind, _, ident = payload.partition("/")
-        task = loop.create_task(services.directory.refresh(kind, ident))
-        services.background.add(task)
-        task.add_done_callback(services.background.discard)
-    elif topic == "deliveries":
+        errands.run("config.read", _read(directory, payload))
+
+
+async def _read(directory: Directory, payload: str) -> None:
+    """Take in a change, `kind/id`, once the store lets us. Empty: any may have been missed."""
+    kind, _, ident = payload.partition("/")
+    while True:
+        try:
+            await (directory.refresh(kind, ident) if kind else directory.load())
+        except StoreUnavailableError:
+            await asyncio.sleep(READ_AGAIN)
+        else:
+            return
+
+
+def _deliveries_heard(services: Services, topic: str, _payload: str) -> None:
+    """Deliveries are due that this process did not store."""
+    if topic == "deliveries":
         services.dispatcher.wake()
 
 
-def _configured(services: Services, loop: asyncio.AbstractEventLoop, kind: str, ident: str) -> None:
+def _configured(services: Services, kind: str, ident: str) -> None:
     """An installation that may want to be polled."""
     installation = services.directory.installation(ident) if kind == "installation" else None
     if installation is not None:
-        task = loop.create_task(services.polls.ensure(installation))
-        services.background.add(task)
-        task.add_done_callback(services.background.discard)
+        services.errands.run("poll.ensure", services.polls.ensure(installation))
 
 
 async def _drain(app: web.Application) -> None:
@@ -327,7 +317,10 @@ async def _stop(services: Services, tasks: list[asyncio.Task[None]]) -> None:
     await services.dispatcher.stop(DRAIN_SECONDS)
     for task in tasks:
         task.cancel()
-    await asyncio.gather(*tasks, *services.background, return_exceptions=True)
-    await services.drift.flush()
-    await services.key_use.flush()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await services.errands.close()
+    with suppress(TimeoutError):  # what is not written are counters of the last seconds
+        async with asyncio.timeout(FLUSH_SECONDS):
+            await services.drift.flush()
+            await services.key_use.flush()
     await services.egress.close()

@@ -13,7 +13,9 @@ from typing import Literal
 WINDOW = 300.0
 LEAST_RESULTS = 10
 FAILURE_RATE = 0.7
+MOST_RESULTS = 1000  # kept of the window
 FIRST_PAUSE, LONGEST_PAUSE = 30.0, 600.0
+MOST_DOUBLINGS = 5  # by then the pause is the longest
 PROBES_TO_CLOSE = 2
 
 
@@ -25,6 +27,7 @@ class Breaker:
     reopens: int = 0
     opened_until: float = 0.0
     _in_a_row: int = 0
+    _failures: int = 0
     _good_probes: int = 0
     _results: deque[tuple[float, bool]] = field(default_factory=deque)
 
@@ -56,27 +59,35 @@ class Breaker:
             return
         self._good_probes += 1
         if self._good_probes >= PROBES_TO_CLOSE:
-            self.state, self.reopens, self._in_a_row = "closed", 0, 0
-            self._results.clear()
+            self.state, self.reopens = "closed", 0
+            self._forget()
 
     def _count(self, *, ok: bool, now: float) -> None:
-        if ok and not self._in_a_row and not self._results:
+        if ok and not self._results:
             return  # the usual case costs nothing
         self._in_a_row = 0 if ok else self._in_a_row + 1
+        self._failures += not ok
         self._results.append((now, ok))
-        while self._results[0][0] < now - WINDOW or len(self._results) > 1000:
-            self._results.popleft()
-        failures = sum(not good for _, good in self._results)
-        if not failures:
+        while self._results[0][0] < now - WINDOW or len(self._results) > MOST_RESULTS:
+            _, was_ok = self._results.popleft()
+            self._failures -= not was_ok
+        if not self._failures:
             self._results.clear()
-        elif self._in_a_row >= LEAST_RESULTS or (
-            len(self._results) >= LEAST_RESULTS and failures / len(self._results) >= FAILURE_RATE
-        ):
+        elif not ok and self._is_failing():
             self._open(now)
 
+    def _is_failing(self) -> bool:
+        if self._in_a_row >= LEAST_RESULTS:
+            return True
+        known = len(self._results)
+        return known >= LEAST_RESULTS and self._failures / known >= FAILURE_RATE
+
     def _open(self, now: float) -> None:
-        pause = min(FIRST_PAUSE * 2**self.reopens, LONGEST_PAUSE)
+        pause = min(FIRST_PAUSE * 2 ** min(self.reopens, MOST_DOUBLINGS), LONGEST_PAUSE)
         self.state, self.opened_until = "open", now + pause
         self.reopens += 1
+        self._forget()
+
+    def _forget(self) -> None:
         self._results.clear()
-        self._in_a_row = 0
+        self._in_a_row = self._failures = 0

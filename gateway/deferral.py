@@ -44,7 +44,11 @@ class Deferral:
         driver, inbound = BY_SLUG[installation.driver], inbound_of(row)
         verified = restore(inbound, installation.settings, driver.parse(inbound), {})
         receipt = interpret(driver, verified, has_api=False, body=row.body, headers=inbound.headers)
-        due = tuple(replace(e, defer_seconds=0) for e in receipt.events if e.name == doc["name"])
+        due = tuple(
+            replace(e, defer_seconds=0)
+            for e in receipt.events
+            if (e.name, e.defer_as or e.key) == (doc["name"], doc["as"])
+        )
         if not due:
             return None
         receipt = replace(receipt, events=due, settles=())

@@ -7,7 +7,7 @@ through `save` and `remove`, which also bring this process up to date before the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar, cast
 
 from gateway.models import (
@@ -32,6 +32,8 @@ from schemas.sink_config import SinkConfig
 
 KINDS = ("tenant", "api_key", "instance", "installation", "driver_settings", "sink")
 T = TypeVar("T", bound=Stored)
+K = TypeVar("K")
+V = TypeVar("V", bound=Stored)
 
 
 class Directory:
@@ -58,10 +60,20 @@ class Directory:
         self._listeners.append(callback)
 
     async def load(self) -> None:
-        """Read everything."""
-        for kind in KINDS:
-            for record in await self._registry.list(kind):
-                self._take(record)
+        """Read everything, and forget what is gone. Listeners hear of what differs."""
+        changed: list[tuple[str, str]] = []
+        async with self._reading:
+            for kind in KINDS:
+                records = {r.id: r for r in await self._registry.list(kind)}
+                known = self._versions(kind)
+                for ident in known.keys() - records.keys():
+                    self._forget(kind, ident)
+                    changed.append((kind, ident))
+                for ident, record in records.items():
+                    if known.get(ident) != record.version:
+                        self._take(record)
+                        changed.append((kind, ident))
+        self._tell(changed)
 
     async def refresh(self, kind: str, ident: str) -> None:
         """Read one thing again, or forget it when it is gone; what is no configuration is left."""
@@ -73,8 +85,7 @@ class Directory:
                 self._forget(kind, ident)
             else:
                 self._take(record)
-        for listener in self._listeners:
-            listener(kind, ident)
+        self._tell([(kind, ident)])
 
     async def save(self, kind: str, thing: T) -> T:
         """Write a thing (new when its version is 0).
@@ -96,7 +107,10 @@ class Directory:
             sink_to_record(config, self._vault, version), expect_version=version
         )
         await self.refresh("sink", config.id)
-        return self._sinks[config.id]
+        saved = self._sinks.get(config.id)
+        if saved is None:
+            raise ConflictError("this sink was removed at the same moment")
+        return saved
 
     async def remove(self, kind: str, ident: str) -> None:
         """Delete a thing; deleting what is gone is no error."""
@@ -115,7 +129,10 @@ class Directory:
             if record is None:
                 raise
             await self.refresh("instance", record.id)
-            return cast("Instance", self._things["instance", record.id])
+            found = self.instance(tenant, name)
+            if found is None:
+                raise
+            return found
 
     def key(self, digest: str) -> ApiKey | None:
         """The API key of this digest, or that had it before it was rotated."""
@@ -181,6 +198,16 @@ class Directory:
         ]
         return sorted(found, key=lambda t: t.id)
 
+    def _tell(self, changed: Iterable[tuple[str, str]]) -> None:
+        for kind, ident in changed:
+            for listener in self._listeners:
+                listener(kind, ident)
+
+    def _versions(self, kind: str) -> dict[str, int]:
+        if kind == "sink":
+            return dict(self._sink_versions)
+        return {i: thing.version for (k, i), thing in self._things.items() if k == kind}
+
     def _take(self, record: Record) -> None:
         self._forget(record.kind, record.id)
         if record.kind == "sink":
@@ -204,14 +231,21 @@ class Directory:
         if config is not None:
             self._sink_versions.pop(ident)
             place = (config.tenant, config.instance)
-            self._by_instance[place] = tuple(s for s in self._by_instance[place] if s.id != ident)
+            left = tuple(s for s in self._by_instance.pop(place) if s.id != ident)
+            if left:
+                self._by_instance[place] = left
         thing = self._things.pop((kind, ident), None)
         if thing is None:
             return
-        self._names.pop((kind, thing.tenant, name_of(kind, thing)), None)
+        _drop(self._names, ((kind, thing.tenant, name_of(kind, thing)),), thing)
         if isinstance(thing, ApiKey):
-            for digest in (thing.digest, *(d for d, _ in thing.previous)):
-                self._keys.pop(digest, None)
+            _drop(self._keys, (thing.digest, *(d for d, _ in thing.previous)), thing)
         if isinstance(thing, Installation):
-            for token, _ in thing.tokens:
-                self._tokens.pop(token, None)
+            _drop(self._tokens, (token for token, _ in thing.tokens), thing)
+
+
+def _drop(table: dict[K, V], keys: Iterable[K], thing: Stored) -> None:
+    """Remove what leads to `thing`; a name may be another's by now."""
+    for key in keys:
+        if table.get(key) is thing:
+            del table[key]

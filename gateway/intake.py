@@ -167,21 +167,20 @@ class Intake:
 
     async def _commit(self, item: Append) -> Appended:
         told = await self._log.append(item)
-        if not told.duplicate and item.events:
+        if item.events and not told.duplicate and not told.lost:
             self._send(item, told)
         return told
 
     def _send(self, item: Append, told: Appended) -> None:
-        """Offer what was born leased; wake the claims for the rest."""
+        """Offer what was born leased; have the rest claimed."""
         leased: list[Leased] = []
-        waiting = False
         for event, known in zip(item.events, told.events, strict=True):
             if known.duplicate or (known.superseded and item.skip_superseded):
                 continue
             stored = None
             for delivery in event.deliveries:
                 if not delivery.leased:
-                    waiting = True
+                    self._dispatcher.waits(delivery.sink_id)
                     continue
                 stored = stored or stored_event(item, event, known.seq, superseded=known.superseded)
                 leased.append(
@@ -196,8 +195,6 @@ class Intake:
                 )
         if leased:
             self._dispatcher.offer(leased)
-        if waiting:
-            self._dispatcher.wake()
 
     def _event(self, origin: Origin, event: Event) -> NewEvent:
         data = codec.dumps(event.data)
@@ -227,16 +224,18 @@ class Intake:
         )
 
     def _deferral(self, origin: Origin, inbound_id: str, event: Event) -> NewJob:
+        waits_as = event.defer_as or event.key
         doc = {
             "installation_id": origin.installation_id,
             "inbound_id": inbound_id,
             "name": event.name,
+            "as": waits_as,
         }
         return NewJob(
             id=self._ids(),
             kind=DEFER,
             due_in=float(event.defer_seconds),
-            unique=deferral_name(origin, event.defer_as or event.key),
+            unique=deferral_name(origin, waits_as),
             doc=codec.dumps(doc),
         )
 

@@ -9,12 +9,17 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
 from gateway import log
-from gateway.store.base import EventLog, Job
+from gateway.store.base import Database, EventLog, Job
 from schemas.errors import StoreUnavailableError
 
 EVERY = 1.0
 AT_ONCE = 16
 LONGEST_PAUSE = 600.0
+STORE_PAUSE = 5.0  # while the store takes nothing
+LOOK_FOR_STRAYS = 30.0
+
+OWNED = "SELECT id, token FROM jobs WHERE owner = $1"
+FREE = "UPDATE jobs SET owner = NULL WHERE id = $1 AND owner = $2 AND token = $3 RETURNING id"
 
 # Runs one job: None when it is finished (and its row may go), seconds until it wants to go on
 # otherwise. A runner that finished the job in its own transaction gives DONE.
@@ -31,56 +36,97 @@ DONE = Done()
 class Jobs:
     """Takes due jobs and runs them. `runners`: by kind."""
 
-    def __init__(self, event_log: EventLog, runners: Mapping[str, Runner]) -> None:
-        self._log, self._runners = event_log, runners
-        self._running: set[asyncio.Task[None]] = set()
+    def __init__(
+        self, event_log: EventLog, database: Database, runners: Mapping[str, Runner]
+    ) -> None:
+        self._log, self._database, self._runners = event_log, database, runners
+        self._running: dict[asyncio.Task[None], tuple[str, int]] = {}
+        self._suspects: set[tuple[str, int]] = set()
         self._now = asyncio.Event()
+        self._closing = asyncio.Event()
+        self._more = False
 
     def wake(self) -> None:
         """Something may be due."""
         self._now.set()
 
     async def run(self) -> None:
-        """For ever; cancelled at the end."""
-        while True:
+        """Until `close`."""
+        loop = asyncio.get_running_loop()
+        look = loop.time() + LOOK_FOR_STRAYS
+        while not self._closing.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._now.wait(), EVERY)
             self._now.clear()
-            free = AT_ONCE - len(self._running)
-            if free <= 0:
-                continue
             try:
-                claimed = await self._log.claim_jobs(tuple(self._runners), free)
+                await self._take()
+                if loop.time() >= look:
+                    look = loop.time() + LOOK_FOR_STRAYS
+                    await self._return_strays()
             except StoreUnavailableError as error:
                 log.get().error("jobs.delayed", error=error.message)
-                continue
-            for job in claimed:
-                task = asyncio.get_running_loop().create_task(self._run(job))
-                self._running.add(task)
-                task.add_done_callback(self._running.discard)
-            if len(claimed) == free:
-                self._now.set()
+
+    async def _take(self) -> None:
+        free = AT_ONCE - len(self._running)
+        if free <= 0 or self._closing.is_set():
+            return
+        claimed = await self._log.claim_jobs(tuple(self._runners), free)
+        if self._closing.is_set():
+            return  # closing the store gives back what nobody runs
+        for job in claimed:
+            task = asyncio.get_running_loop().create_task(self._run(job))
+            self._running[task] = (job.id, job.token)
+            task.add_done_callback(self._ended)
+        self._more = len(claimed) == free
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._running[task]
+        if self._more:  # there was no room for all
+            self._now.set()
+
+    async def _return_strays(self) -> None:
+        """Give back jobs that are ours without our knowing, as when the connection broke between a
+        claim's commit and its answer. What was no stray at the last look is none yet.
+        """
+        rows = await self._database.fetch(OWNED, self._log.node)
+        owned = {(row[0], row[1]) for row in rows} - set(self._running.values())
+        for ident, token in owned & self._suspects:
+            log.get().warning("job.strayed", job=ident)
+            await self._database.write(FREE, ident, self._log.node, token)
+        self._suspects = owned
 
     async def close(self) -> None:
         """Stop what runs; its jobs are taken again by whoever comes."""
-        for task in self._running:
+        self._closing.set()
+        self._now.set()
+        running = list(self._running)
+        for task in running:
             task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await asyncio.gather(*running, return_exceptions=True)
 
     async def _run(self, job: Job) -> None:
         try:
             again = await self._runners[job.kind](job)
         except StoreUnavailableError as error:
             log.get().error("job.delayed", job=job.id, job_kind=job.kind, error=error.message)
-            again = 5.0
+            again = STORE_PAUSE
         except Exception:  # noqa: BLE001 - one bad job must not stop the rest; it is logged whole
-            again = min(2.0**job.attempts, LONGEST_PAUSE)
+            again = min(2.0 ** min(job.attempts, 20), LONGEST_PAUSE)
             log.get().exception("job.failed", job=job.id, job_kind=job.kind, next_in=again)
-        if isinstance(again, Done):
-            return
-        try:
-            await self._log.finish_job(job, again_in=again)
-        except StoreUnavailableError as error:
-            log.get().error("job.unfinished", job=job.id, job_kind=job.kind, error=error.message)
+        if not isinstance(again, Done):
+            await self._finish(job, again)
         if again == 0:
             self._now.set()
+
+    async def _finish(self, job: Job, again: float | None) -> None:
+        """Until it is written: nobody else may take the job while this process lives."""
+        while True:
+            try:
+                await self._log.finish_job(job, again_in=again)
+            except StoreUnavailableError as error:
+                log.get().error(
+                    "job.unfinished", job=job.id, job_kind=job.kind, error=error.message
+                )
+                await asyncio.sleep(STORE_PAUSE)
+            else:
+                return

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
+from gateway import log
 from gateway.breaker import Breaker
 from gateway.pace import Pace
 from gateway.store.base import Leased
@@ -22,6 +24,9 @@ from sinks.base import Sink
 
 LEAST_BOUND, LARGEST_BOUND = 64, 2048
 SHORT_HOLD = 2.0  # seconds a lane may hold its deliveries in memory while it may not send
+GONE_HOLD = 30.0  # seconds in which a sink that wants nothing any more is being switched off
+LONGEST_SEND = 150.0  # seconds; a sink's own deadline is shorter
+CLOSE_SECONDS = 3.0  # for a sink to let go
 
 
 class Results(Protocol):
@@ -34,7 +39,7 @@ class Results(Protocol):
         """Take unsent deliveries back to the store."""
 
     def has_room(self, lane: Lane) -> None:
-        """Hear that the lane can take more."""
+        """Hear that a lane that had turned something away can take more."""
 
     def recovered(self, lane: Lane) -> None:
         """Hear that the sink works again after its circuit was open."""
@@ -49,7 +54,9 @@ class Clocks:
 
 
 class Lane:
-    """See the module. One per sink and configuration; `close` ends it."""
+    """See the module. One per sink and configuration; `close` ends it. `wanting`: deliveries wait
+    in the store because there was no room.
+    """
 
     def __init__(self, config: SinkConfig, sink: Sink, results: Results, clocks: Clocks) -> None:
         self.config, self.sink = config, sink
@@ -59,8 +66,10 @@ class Lane:
         self._results, self._clocks = results, clocks
         self._queue: deque[Leased] = deque()
         self._workers: set[asyncio.Task[None]] = set()
-        self._sending = 0
+        self._sending: set[str] = set()
         self._closing = False
+        self._ended = asyncio.Event()
+        self.wanting = False
         self._pace = Pace(config.rate_limit) if config.rate_limit else None
         wanted = 8 * sink.parallel * sink.batch_size
         self.bound = min(max(wanted, LEAST_BOUND), LARGEST_BOUND)
@@ -68,7 +77,11 @@ class Lane:
     @property
     def load(self) -> int:
         """Deliveries in memory, waiting or being sent."""
-        return len(self._queue) + self._sending
+        return len(self._queue) + len(self._sending)
+
+    def ids(self) -> set[str]:
+        """The deliveries in memory."""
+        return {leased.id for leased in self._queue} | self._sending
 
     def wait(self) -> float:
         """Seconds until this lane may send at all; 0 when it may now."""
@@ -97,15 +110,21 @@ class Lane:
             self._return_queue()
 
     async def close(self, within: float) -> None:
-        """Start nothing more, wait for what is in flight, give the rest back, close the sink."""
+        """Start nothing more, give back what waits, allow `within` seconds to what is in flight,
+        close the sink. May be called again, to hurry.
+        """
         self._closing = True
+        self._ended.set()
         self._return_queue()
         if self._workers:
             _, late = await asyncio.wait(set(self._workers), timeout=within)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
-        await self.sink.close()
+        try:
+            await asyncio.wait_for(self.sink.close(), CLOSE_SECONDS)
+        except Exception as error:  # noqa: BLE001 - a sink that cannot let go must not hold us up
+            log.get().warning("sink.unclosed", sink_id=self.config.id, error=str(error))
 
     def _return_queue(self) -> None:
         if self._queue:
@@ -113,6 +132,7 @@ class Lane:
             self._queue.clear()
 
     def _start(self) -> None:
+        """As many workers as there are batches, at most `parallel`."""
         allowance = self.breaker.allowance
         most = self.sink.parallel if allowance is None else min(allowance, self.sink.parallel)
         batches = -(-len(self._queue) // self.sink.batch_size)
@@ -122,40 +142,69 @@ class Lane:
             worker.add_done_callback(self._workers.discard)
 
     async def _work(self) -> None:
-        """Send batch after batch until nothing is left; one of at most `parallel` at a time."""
-        while self._queue and not self._closing:
-            wait = self.wait()
-            if wait > SHORT_HOLD:
-                self._return_queue()
-                return
-            if self._pace is not None:
-                wait = max(wait, self._pace.take(self._clocks.monotonic()))
-            if wait > 0:
-                await asyncio.sleep(wait)
-                continue
-            most = 1 if self._pace is not None else self.sink.batch_size
-            batch = [self._queue.popleft() for _ in range(min(most, len(self._queue)))]
-            await self._send(batch)
-            if self.load < self.bound // 2:
-                self._results.has_room(self)
+        """Send batch after batch until nothing is left."""
+        try:
+            while self._queue and not self._closing:
+                wait = self.wait()
+                if wait > SHORT_HOLD:
+                    self._return_queue()
+                elif wait > 0:
+                    await self._pause(wait)
+                elif self.breaker.allowance is not None and self._sending:
+                    return  # whoever is sending the probe goes on with the rest
+                elif self._pace and (wait := self._pace.take(self._clocks.monotonic())) > 0:
+                    await self._pause(wait)
+                else:
+                    await self._send(self._batch())
+        except Exception:  # noqa: BLE001 - a bug of ours: somebody else may do better
+            log.get().exception("lane.failed", sink_id=self.config.id, kind=self.config.kind)
+            self._return_queue()
+        finally:
+            # In the same step as the last look at the queue: what is offered next finds no worker
+            # that is about to end.
+            if (task := asyncio.current_task()) is not None:
+                self._workers.discard(task)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but not beyond the lane's end."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._ended.wait(), seconds)
+
+    def _batch(self) -> list[Leased]:
+        singly = self._pace is not None or self.breaker.allowance is not None
+        most = 1 if singly else self.sink.batch_size
+        return [self._queue.popleft() for _ in range(min(most, len(self._queue)))]
 
     async def _send(self, batch: list[Leased]) -> None:
-        self._sending += len(batch)
+        ids = {leased.id for leased in batch}
+        self._sending |= ids
         at, started = self._clocks.wall(), self._clocks.monotonic()
-        outcomes: Iterable[Outcome]
         try:
-            outcomes = await self.sink.send([_message(leased) for leased in batch])
+            outcomes = await self._try(batch)
         except asyncio.CancelledError:
             self._results.give_back(self, batch)
             raise
-        except Exception as error:  # noqa: BLE001 - a bug in a sink must not lose a delivery
-            outcomes = [Retry(reason=f"{type(error).__name__}: {error}"[:300])] * len(batch)
         finally:
-            self._sending -= len(batch)
+            self._sending -= ids
         seconds = self._clocks.monotonic() - started
         for leased, outcome in zip(batch, outcomes, strict=True):
             self._learn(outcome)
             self._results.settle(self, leased, outcome, at, seconds)
+        if self.wanting and self.load < self.bound // 2:
+            self.wanting = False
+            self._results.has_room(self)
+
+    async def _try(self, batch: Sequence[Leased]) -> Sequence[Outcome]:
+        """One outcome each: a bug in a sink must not lose a delivery, nor hold it for ever."""
+        try:
+            async with asyncio.timeout(LONGEST_SEND):
+                outcomes = await self.sink.send([_message(leased) for leased in batch])
+            reason = f"the sink gave {len(outcomes)} outcomes for {len(batch)} messages"
+            if len(outcomes) == len(batch):
+                return outcomes
+        except Exception as error:  # noqa: BLE001 - as the docstring says
+            reason = f"{type(error).__name__}: {error}"[:300]
+        return [Retry(reason=reason)] * len(batch)
 
     def _learn(self, outcome: Outcome) -> None:
         """What an outcome says about the sink as a whole."""
@@ -163,11 +212,13 @@ class Lane:
         if isinstance(outcome, Delivered):
             if self.breaker.record(ok=True, now=now):
                 self._results.recovered(self)
+                self._start()
             return
         self.last_error = outcome.reason
         if isinstance(outcome, Rejected):
-            return
-        if outcome.after is not None:
+            if outcome.disable:
+                self.hold(GONE_HOLD)
+        elif outcome.after:
             self.hold(outcome.after)
         elif outcome.counts and self.breaker.record(ok=False, now=now):
             self._return_queue()

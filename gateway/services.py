@@ -4,12 +4,12 @@ request.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from aiohttp import web
 
+from gateway.background import Errands
 from gateway.directory import Directory
 from gateway.dispatch import Dispatcher
 from gateway.drift import Drift
@@ -65,7 +65,7 @@ class Services:
     admin: Principal
     admin_digest: str
     replays: Replays
-    background: set[asyncio.Task[None]] = field(default_factory=set)
+    errands: Errands
 
     def key_used(self, key: ApiKey) -> None:
         """Remember that a key was used, now."""

@@ -183,6 +183,11 @@ class Settings(BaseModel):
         return self.store.get_secret_value() or f"sqlite:///{self.data_dir}/comporta.db"
 
     @property
+    def sqlite_path(self) -> Path:
+        """The file of an SQLite store."""
+        return Path(self.store_url.removeprefix("sqlite:///"))
+
+    @property
     def is_postgres(self) -> bool:
         """Whether the store is PostgreSQL."""
         return self.store_url.startswith(("postgresql:", "postgres:"))

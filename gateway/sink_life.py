@@ -1,8 +1,15 @@
-"""What happens to a sink's deliveries when the sink itself changes: deleted, recovered."""
+"""What happens to a sink's deliveries when the sink itself changes: deleted, switched off by its
+other side, recovered.
+"""
 
 from __future__ import annotations
 
-from gateway.store.base import Database
+from collections.abc import Callable
+
+from gateway import log
+from gateway.directory import Directory
+from gateway.store.base import Database, Store
+from schemas.errors import ConflictError
 
 SLICE = 500
 
@@ -20,6 +27,9 @@ WHERE id IN (
     ORDER BY next_at LIMIT 500
 )
 RETURNING id
+"""
+LEASED = """
+SELECT id FROM deliveries WHERE state = 'leased' AND owner = $1 AND updated_at < $2
 """
 
 
@@ -41,3 +51,41 @@ async def expedite(database: Database, sink_id: str) -> int:
         count += len(rows)
         if len(rows) < SLICE:
             return count
+
+
+class SinkLife:
+    """What the dispatcher has done when a sink turns out to be gone, unwilling or well again."""
+
+    def __init__(self, store: Store, directory: Directory, now: Callable[[], int]) -> None:
+        self._store, self._directory, self._now = store, directory, now
+
+    async def disable(self, sink_id: str, reason: str) -> None:
+        """Switch a sink off because the other side wants nothing any more."""
+        config = self._directory.sink(sink_id)
+        if config is None or not config.enabled:
+            return
+        update = {"enabled": False, "disabled_reason": reason, "updated_at": self._now()}
+        try:
+            await self._directory.save_sink(config.model_copy(update=update))
+        except ConflictError:
+            return  # somebody configures it right now: theirs is the newer word
+        log.get().warning("sink.disabled", sink_id=sink_id, kind=config.kind, reason=reason)
+
+    async def recovered(self, sink_id: str) -> None:
+        """Send now what was put off while the sink was down."""
+        freed = await expedite(self._store.database, sink_id)
+        log.get().info("sink.recovered", sink_id=sink_id, count=freed)
+        await self._store.notify("deliveries", sink_id)
+
+    async def gone(self, sink_id: str) -> None:
+        """Cancel what waits for a sink, if the registry does not know it either."""
+        await self._directory.refresh("sink", sink_id)
+        if self._directory.sink(sink_id) is None:
+            count = await cancel_pending(self._store.database, sink_id)
+            log.get().warning("sink.gone", sink_id=sink_id, count=count)
+
+    async def leased_for(self, seconds: float) -> list[str]:
+        """Deliveries whose lease this process took at least so many seconds ago."""
+        before = await self._store.database.now() - int(seconds * 1_000_000)
+        rows = await self._store.database.fetch(LEASED, self._store.log.node, before)
+        return [row[0] for row in rows]
