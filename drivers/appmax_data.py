@@ -43,6 +43,12 @@ STATUS: dict[str, OrderStatus] = {
     "order.partially_refunded": "partially_refunded",
     "order.chargeback": "chargeback",
 }
+PLAN_STATUS = {
+    "subscription.created": "active",
+    "subscription.renewed": "active",
+    "subscription.past_due": "past_due",
+    "subscription.canceled": "canceled",
+}
 # Merchants name the bundle of an extra offer after it.
 OFFERS: tuple[tuple[str, OfferType], ...] = (
     ("order bump", "order_bump"),
@@ -257,20 +263,20 @@ def subscription_data(data: dict[str, Any], name: str) -> Any:
     """The canonical data of a subscription, with the order that is its charge where one is told."""
     told = record(data.get("subscription"))
     bundle = record(told.get("bundle"))
-    content = order_data(data, "subscription", method=None, reason=None)
+    charge = {} if name == "subscription.canceled" else {"total": told.get("total")}
+    charge |= {k: x for k, x in data.items() if x is not None}
+    content = order_data(charge, name, method=None, reason=None)
     if content["order"].id is None and content["order"].total is None:
         content["order"] = None
     content["items"] = content["items"] or _items({"bundles": [bundle]})
     content["subscription"] = Subscription(
         id=text(told.get("id")),
         plan=text(bundle.get("name")) or text(told.get("bundle")),
-        status=name.partition(".")[2],
+        status=PLAN_STATUS[name],
         period_start=instant(told.get("created_at")),
         canceled_at=instant(told.get("cancelled_at")),
     )
-    content["extra"] |= leftovers(
-        {"installments": told.get("installments"), "subscription_total": told.get("total")}
-    )
+    content["extra"] |= leftovers({"subscription_installments": told.get("installments")})
     return content
 
 
