@@ -31,7 +31,7 @@ from sinks.link import Link, LinkError
 BATCH_SIZE, PARALLEL = 128, 4
 # RabbitMQ 4 takes no more unless told to, and closes the channel over it.
 LARGEST_BODY = 16 * 1024 * 1024 - 4096
-UNROUTED = Retry(reason="RabbitMQ routed it to no queue")
+UNROUTED = Retry(reason="it routed the message to no queue")
 BLOCKED = "it takes no messages now: it is short of memory or disk"
 NOTHING = "no RabbitMQ to publish to: set `uri` here, or RABBITMQ_URI on the server"
 
@@ -78,7 +78,8 @@ class RabbitmqSink:
             if unrouted:  # the queue is gone: it is made again, once
                 again = await self._round([batch[i] for i in unrouted], deadline)
                 for i, outcome in zip(unrouted, again, strict=True):
-                    outcomes[i] = outcome
+                    given_up = outcome is UNROUTED
+                    outcomes[i] = self._retry(UNROUTED.reason) if given_up else outcome
         failures = (outcome.reason for outcome in outcomes if not isinstance(outcome, Delivered))
         self._error = next(failures, None)
         return outcomes

@@ -1,0 +1,294 @@
+"""The NATS sink: JetStream, every message acknowledged, the event's id as the message's.
+
+A stream is looked for before the first message of a subject: where a mere subscriber listens,
+nobody would answer us.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import orjson
+from nats.aio.msg import Msg
+from nats.js.api import Header
+
+from schemas.delivery import Delivered, Health, Message, Outcome, Retry
+from schemas.envelope import claim, envelope, trace_parent, wire_name
+from schemas.sink_config import NatsConfig, SinkConfig
+from sinks.base import Context, Sink
+from sinks.flight import Flight, grounded
+from sinks.link import Link, LinkError
+from sinks.nats_peer import Dialler, Login, NatsPeer, Place
+from sinks.nats_stream import Subjects
+
+BATCH_SIZE, PARALLEL = 128, 4
+HEADER_BYTES = 2048  # at most; they count towards the server's limit, too
+LOOKUP_SECONDS = 5.0
+NO_RESPONDERS = "503"
+MESSAGE_TOO_LARGE = 10054  # for the stream; what is too large for the server we see before
+UNHEARD = Retry(reason="no stream took it")
+TOO_LARGE = Retry(reason="too large for the stream")
+AT_ONCE = (UNHEARD, TOO_LARGE)  # may do better in a second round
+NOTHING = "no NATS to publish to: set `url` here, or NATS_URL on the server"
+
+
+def open_nats(config: SinkConfig, context: Context) -> Sink:
+    """The sink of a NATS configuration."""
+    if not isinstance(config, NatsConfig):
+        raise TypeError(f"a {config.kind} configuration is not NATS's")
+    return NatsSink(config, context)
+
+
+class NatsSink:
+    """See `sinks.base.Sink`. The connection is shared."""
+
+    batch_size = BATCH_SIZE
+
+    def __init__(self, config: NatsConfig, context: Context) -> None:
+        self._config, self._context = config, context
+        self.parallel = config.concurrency or PARALLEL
+        self._timeout = config.timeout or context.timeout
+        self._subjects = Subjects.of(config)
+        self._urls = config.url or context.server_wide.get("nats", {}).get("url", "")
+        self._place = "NATS"
+        self._link: Link[NatsPeer] | None = None
+        self._looking = asyncio.Lock()
+        self._kept: set[str] = set()  # subjects that a stream keeps
+        self._flight = Flight()
+        self._error: str | None = None
+
+    def __repr__(self) -> str:
+        return f"NatsSink({self._config.id})"
+
+    async def send(self, batch: Sequence[Message]) -> Sequence[Outcome]:
+        """See `sinks.base.Sink.send`."""
+        if self._flight.closed:
+            return grounded(len(batch))
+        with self._flight.one():
+            deadline = asyncio.get_running_loop().time() + self._timeout
+            outcomes = await self._round(batch, deadline)
+            again = [i for i, o in enumerate(outcomes) if o in AT_ONCE]
+            if again:  # the stream is gone and is made again, or the message made smaller: once
+                large = frozenset(batch[i].event.id for i in again if outcomes[i] is TOO_LARGE)
+                second = await self._round([batch[i] for i in again], deadline, large)
+                for i, outcome in zip(again, second, strict=True):
+                    outcomes[i] = self._final(outcome)
+        failures = (outcome.reason for outcome in outcomes if not isinstance(outcome, Delivered))
+        self._error = next(failures, None)
+        return outcomes
+
+    def health(self) -> Health:
+        """How the connection is, and what went wrong last. `lossy`: core NATS keeps nothing."""
+        peer = self._link.peer if self._link else None
+        if self._link is None:
+            state = "unknown"
+        elif peer is None:
+            state = "connecting"
+        elif peer.stuck:
+            state = "blocked"
+        else:
+            state = "failing" if self._error else "ok"
+        lost = self._link.error if self._link and not peer else None
+        error = self._error or (f"{self._place}: {lost.reason}" if lost else None)
+        detail = {"error": error} if error else {}
+        return Health(
+            state=state, detail=detail if self._config.jetstream else {**detail, "lossy": True}
+        )
+
+    async def close(self) -> None:
+        """See `sinks.base.Sink.close`."""
+        await self._flight.close()
+        link, self._link = self._link, None
+        if link is not None:
+            await self._context.links.leave(link)
+
+    async def _round(
+        self, batch: Sequence[Message], deadline: float, large: frozenset[str] = frozenset()
+    ) -> list[Outcome]:
+        """Try each message once; AT_ONCE is what may do better in another round.
+
+        `large`: ids of events that go as a claim.
+        """
+        try:
+            async with asyncio.timeout_at(deadline):
+                peer = await self._linked().ready()
+                refused = await self._look_for_streams(peer, batch)
+        except LinkError as error:
+            return [self._retry(error.reason, counts=not error.ours)] * len(batch)
+        except TimeoutError:
+            return [self._retry(f"no answer within {self._timeout:g} s")] * len(batch)
+        send = self._stream if self._config.jetstream else self._shout
+        return await send(peer, batch, deadline, large, refused)
+
+    def _linked(self) -> Link[NatsPeer]:
+        if not self._urls:
+            raise LinkError(NOTHING)
+        if self._link is None:
+            context, config, own = self._context, self._config, bool(self._config.url)
+            login = Login(
+                user=config.user,
+                password=config.password,
+                token=config.token,
+                creds=config.creds,
+                nkey_seed=config.nkey_seed,
+            )
+            guard = context.guard if own else None
+            dial = Dialler(
+                self._urls, login, guard=guard, ca_file=context.ca_file, name=context.user_agent
+            )
+            key = ("nats", self._urls, login, config.tenant if own else None)
+            self._link = context.links.take(key, dial)
+            self._place = ", ".join(str(Place.parse(url)) for url in dial.urls)
+        return self._link
+
+    async def _look_for_streams(
+        self, peer: NatsPeer, batch: Sequence[Message]
+    ) -> Mapping[str, str]:
+        """Subjects that no stream keeps, and why. A stream that is named keeps what it keeps."""
+        if not self._config.jetstream or self._config.stream:
+            return {}
+        refused: dict[str, str] = {}
+        subjects = {self._subject(message) for message in batch}
+        if subjects <= self._kept:
+            return refused
+        async with self._looking:
+            for subject in sorted(subjects - self._kept):
+                try:
+                    seconds = min(LOOKUP_SECONDS, self._timeout)
+                    await self._subjects.ensure(peer.client, subject, seconds)
+                    self._kept.add(subject)
+                except LinkError as error:
+                    refused[subject] = error.reason
+        return refused
+
+    async def _stream(
+        self,
+        peer: NatsPeer,
+        batch: Sequence[Message],
+        deadline: float,
+        large: frozenset[str],
+        refused: Mapping[str, str],
+    ) -> list[Outcome]:
+        """Through JetStream: one acknowledgement for each message."""
+        answers: dict[int, asyncio.Future[Msg]] = {}
+        outcomes: list[Outcome] = [UNHEARD] * len(batch)
+        try:
+            for i, message in enumerate(batch):
+                subject = self._subject(message)
+                if subject in refused:
+                    outcomes[i] = self._retry(refused[subject])
+                    continue
+                body = self._body(peer, message, large)
+                try:
+                    answers[i] = await peer.ask(subject, body, self._headers(message))
+                except LinkError as error:
+                    outcomes[i] = self._retry(error.reason)
+            if answers:
+                left = deadline - asyncio.get_running_loop().time()
+                await asyncio.wait(answers.values(), timeout=max(left, 0.0))
+        finally:
+            for answer in answers.values():
+                answer.cancel()  # nothing happens to those that are done
+        for i, answer in answers.items():
+            outcomes[i] = self._outcome(peer, self._subject(batch[i]), answer)
+        return outcomes
+
+    async def _shout(
+        self,
+        peer: NatsPeer,
+        batch: Sequence[Message],
+        deadline: float,
+        large: frozenset[str],
+        refused: Mapping[str, str],
+    ) -> list[Outcome]:
+        """By core NATS: the server has read it, whoever hears it."""
+        subjects = [self._subject(message) for message in batch]
+        before = {subject: peer.denials(subject) for subject in subjects}
+        try:
+            for message, subject in zip(batch, subjects, strict=True):
+                body = self._body(peer, message, large)
+                await peer.tell(subject, body, self._headers(message))
+            await peer.flush(deadline - asyncio.get_running_loop().time())
+        except LinkError as error:
+            return [self._retry(error.reason)] * len(batch)
+        return [
+            self._retry(f"it forbids us to publish to {subject}")
+            if peer.denials(subject) > before[subject]
+            else Delivered()
+            for subject in subjects
+        ]
+
+    def _subject(self, message: Message) -> str:
+        return self._subjects.subject(message.event.name)
+
+    def _headers(self, message: Message) -> dict[str, str]:
+        event = message.event
+        headers = {
+            Header.MSG_ID.value: message.dedupe_id,
+            "event": wire_name(event.name, self._config.naming),
+            "instance": event.instance,
+            "id": event.id,
+            "attempt": str(message.attempt),
+            "traceparent": message.traceparent
+            or trace_parent(event.id, f"{message.delivery_id}/{message.attempt}"),
+        }
+        if self._config.stream and self._config.jetstream:
+            headers[Header.EXPECTED_STREAM.value] = self._config.stream
+        return headers
+
+    def _body(self, peer: NatsPeer, message: Message, large: frozenset[str]) -> bytes:
+        event = message.event
+        body = b"" if event.id in large else self._envelope(message)
+        if not body or len(body) > peer.client.max_payload - HEADER_BYTES:
+            url = self._context.claim_url(event.tenant, event.id)
+            return self._envelope(message, claim(url, len(event.data)))
+        return body
+
+    def _envelope(self, message: Message, data: bytes | None = None) -> bytes:
+        return envelope(
+            message.event,
+            naming=self._config.naming,
+            server_url=self._context.server_url,
+            apikey=self._context.apikey if self._config.include_apikey else None,
+            data=data,
+            gap=message.gap,
+        )
+
+    def _outcome(self, peer: NatsPeer, subject: str, answer: asyncio.Future[Msg]) -> Outcome:
+        """What the answer to a message, or the lack of one, means."""
+        if answer.cancelled():
+            self._kept.discard(subject)
+            trouble = f" ({peer.error})" if peer.error else ""
+            return self._retry(f"no acknowledgement within {self._timeout:g} s{trouble}")
+        error = answer.exception()
+        if error is not None:
+            return self._retry(str(error))
+        reply = answer.result()
+        if not reply.data and (reply.headers or {}).get(Header.STATUS.value) == NO_RESPONDERS:
+            self._kept.discard(subject)
+            if self._config.stream:
+                return self._retry(f"no stream keeps {subject}, nor does {self._config.stream}")
+            return UNHEARD
+        return self._judged(reply.data, subject)
+
+    def _judged(self, data: bytes, subject: str) -> Outcome:
+        try:
+            answer = orjson.loads(data)
+            failure = answer.get("error")
+            if failure is None and answer["stream"]:
+                return Delivered()  # also when it is a duplicate: then it was there before
+            if failure["err_code"] == MESSAGE_TOO_LARGE:
+                return TOO_LARGE
+            return self._retry(f"the stream refuses {subject}: {failure['description']}")
+        except (ValueError, LookupError, TypeError, AttributeError):
+            return self._retry(f"something that is no stream answered on {subject}")
+
+    def _final(self, outcome: Outcome) -> Outcome:
+        """There is no third round."""
+        if isinstance(outcome, Retry) and outcome in AT_ONCE:
+            return self._retry(outcome.reason)
+        return outcome
+
+    def _retry(self, reason: str, *, counts: bool = True) -> Retry:
+        return Retry(reason=f"{self._place}: {reason}"[:600], counts=counts)

@@ -1,0 +1,271 @@
+"""Connections to NATS: addresses, credentials, and acknowledgements by the hundred.
+
+nats-py neither reconnects here nor follows the servers it hears of, which nobody has checked:
+`sinks.link` makes another connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, Self
+from urllib.parse import unquote, urlsplit
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error, FlushTimeoutError
+
+from sinks.dial import Guard, dial, tls_context
+from sinks.link import LinkError
+from sinks.nats_transport import NatsTransport
+from sinks.nkey import Proof
+
+PORT = 4222
+HANDSHAKE_SECONDS, CLOSE_SECONDS = 5, 2.0
+PING_SECONDS = 10  # a peer that misses two of them is gone
+STUCK_SECONDS = 2.0  # without room for more bytes
+_DENIED = re.compile(r'publish to "(.+)"')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """How to prove who we are; any of these, or none."""
+
+    user: str = ""
+    password: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
+    creds: str = field(default="", repr=False)
+    nkey_seed: str = field(default="", repr=False)
+
+    def proof(self) -> Proof | None:
+        """Raises LinkError."""
+        try:
+            if self.creds:
+                return Proof.of_credentials(self.creds)
+            return Proof.of_seed(self.nkey_seed) if self.nkey_seed else None
+        except ValueError as error:
+            raise LinkError(str(error)) from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What a NATS URL says."""
+
+    host: str
+    port: int
+    tls: bool
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        """Raises LinkError, which does not repeat the URL."""
+        try:
+            parts = urlsplit(url if "://" in url else f"nats://{url}")
+            port = parts.port or PORT
+        except ValueError:
+            raise LinkError("the URL is not nats://host:port") from None
+        if parts.scheme not in {"nats", "tls"} or not parts.hostname:
+            raise LinkError("the URL is not nats://host:port or tls://host:port")
+        return cls(
+            host=parts.hostname,
+            port=port,
+            tls=parts.scheme == "tls",
+            user=None if parts.username is None else unquote(parts.username),
+            password=None if parts.password is None else unquote(parts.password),
+        )
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"NATS at {host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The place alone, as nats-py reads it."""
+        return f"{'tls' if self.tls else 'nats'}://{str(self).removeprefix('NATS at ')}"
+
+
+class _Client(Client):
+    """nats-py over a socket that was made with care, speaking for one key."""
+
+    def __init__(self, transport: NatsTransport, proof: Proof | None) -> None:
+        super().__init__()
+        self._transport = transport
+        self._public_nkey = proof.public if proof and not proof.jwt else None
+
+
+class NatsPeer:
+    """See `sinks.link.Peer`. `stuck`: it has stopped taking bytes. `error`: what it said last."""
+
+    def __init__(self, transport: NatsTransport, proof: Proof | None) -> None:
+        self.client = _Client(transport, proof)
+        self.stuck = False
+        self.error: str | None = None
+        self._transport = transport
+        self._inbox = self.client.new_inbox()
+        self._numbers = count(1)
+        self._waiting: dict[str, tuple[str, asyncio.Future[Msg]]] = {}
+        self._denials: Counter[str] = Counter()
+        self._gone = asyncio.Event()
+
+    async def open(self, place: Place, options: Mapping[str, Any]) -> None:
+        """Say hello. Raises nats.errors.Error, OSError, TimeoutError."""
+        await self.client.connect(
+            place.url,
+            error_cb=self._on_error,
+            closed_cb=self._on_closed,
+            allow_reconnect=False,
+            connect_timeout=HANDSHAKE_SECONDS,
+            ping_interval=PING_SECONDS,
+            flush_timeout=STUCK_SECONDS,
+            **options,
+        )
+        if not self.client.is_connected:
+            raise Error("nats: the connection was closed")
+        await self.client.subscribe(f"{self._inbox}.*", cb=self._on_reply)
+
+    async def ask(self, subject: str, body: bytes, headers: dict[str, str]) -> asyncio.Future[Msg]:
+        """Publish; the future has the stream's answer. Raises LinkError, as the future may."""
+        token = str(next(self._numbers))
+        answer = asyncio.get_running_loop().create_future()
+        self._waiting[token] = (subject, answer)
+        answer.add_done_callback(lambda _: self._waiting.pop(token, None))
+        try:
+            await self.tell(subject, body, headers, f"{self._inbox}.{token}")
+        except LinkError:
+            answer.cancel()
+            raise
+        return answer
+
+    async def tell(
+        self, subject: str, body: bytes, headers: dict[str, str], reply: str = ""
+    ) -> None:
+        """Publish. Raises LinkError."""
+        if self.stuck:
+            raise LinkError("it has stopped taking messages")
+        try:
+            await self.client.publish(subject, body, reply=reply, headers=headers)
+        except (Error, OSError) as error:
+            raise LinkError(plain(error)) from None
+
+    async def flush(self, seconds: float) -> None:
+        """Wait until the server has read everything so far. Raises LinkError."""
+        try:
+            await self.client.flush(max(1, round(seconds)))
+        except (Error, OSError) as error:
+            raise LinkError(plain(error)) from None
+        self.stuck = False
+
+    def denials(self, subject: str) -> int:
+        """How often the server forbade us to publish there."""
+        return self._denials[subject.lower()]
+
+    async def lost(self) -> str:
+        await self._gone.wait()
+        return self._farewell()
+
+    async def close(self) -> None:
+        self._transport.drop()
+        with suppress(Error, OSError, TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self.client.close()
+        await self._on_closed()
+
+    def _farewell(self) -> str:
+        error = self.client.last_error
+        return plain(error) if error else "the connection was lost"
+
+    async def _on_reply(self, message: Msg) -> None:
+        self.stuck = False
+        _, answer = self._waiting.get(message.subject.rpartition(".")[2], (None, None))
+        if answer is not None and not answer.done():
+            answer.set_result(message)
+
+    async def _on_error(self, error: Exception) -> None:
+        if isinstance(error, FlushTimeoutError):
+            self.stuck = True
+            return
+        self.error = plain(error)
+        denied = _DENIED.search(self.error)
+        if denied is None:
+            return
+        self._denials[denied[1]] += 1
+        self._fail(self.error, denied[1])
+
+    async def _on_closed(self) -> None:
+        self._gone.set()
+        self._fail(self._farewell())
+
+    def _fail(self, reason: str, subject: str | None = None) -> None:
+        """Nothing will be answered any more, or nothing on this subject (in lower case)."""
+        for about, answer in tuple(self._waiting.values()):
+            if not answer.done() and (subject is None or about.lower() == subject):
+                answer.set_exception(LinkError(reason))
+
+
+class Dialler:
+    """Connects to one server after the other.
+
+    `guard`: checks where a tenant's URLs lead; None trusts them as the operator's.
+    """
+
+    def __init__(
+        self, urls: str, login: Login, *, guard: Guard | None, ca_file: str, name: str
+    ) -> None:
+        self.urls = [url.strip() for url in urls.split(",") if url.strip()]
+        self._login, self._guard, self._ca_file, self._name = login, guard, ca_file, name
+        self._turn = 0
+        self._tls: Any = None
+
+    async def __call__(self) -> NatsPeer:
+        """A connection to the server whose turn it is. Raises LinkError."""
+        url = self.urls[self._turn % len(self.urls)]
+        self._turn += 1
+        place, proof = Place.parse(url), self._login.proof()
+        if self._tls is None:
+            self._tls = await asyncio.to_thread(tls_context, self._ca_file)
+        streams = await dial(place.host, place.port, guard=self._guard)
+        peer = NatsPeer(NatsTransport(streams, encrypt=place.tls), proof)
+        try:
+            async with asyncio.timeout(2 * HANDSHAKE_SECONDS):
+                await peer.open(place, self._options(place, proof))
+        except BaseException as error:
+            await peer.close()
+            if isinstance(error, Exception):
+                raise LinkError(plain(error)) from None
+            raise
+        self._turn -= 1  # the next one begins with the server that worked
+        return peer
+
+    def _options(self, place: Place, proof: Proof | None) -> dict[str, Any]:
+        login = self._login
+        options: dict[str, Any] = {"name": self._name, "tls": self._tls}
+        if proof is not None:
+            options["signature_cb"] = proof.sign
+            if jwt := proof.jwt:
+                options["user_jwt_cb"] = jwt.encode
+            options["token"] = login.token or None
+        elif login.user:
+            options |= {"user": login.user, "password": login.password}
+        elif login.token:
+            options["token"] = login.token
+        elif place.user is not None and place.password is None:
+            options["token"] = place.user
+        elif place.user is not None:
+            options |= {"user": place.user, "password": place.password}
+        return options
+
+
+def plain(error: BaseException) -> str:
+    """A client's or server's error without decoration."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, OSError):
+        return "the connection was lost"
+    text = str(error).removeprefix("nats:").strip().strip("'")
+    return text if isinstance(error, Error) and text else type(error).__name__
