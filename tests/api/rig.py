@@ -1,10 +1,11 @@
 """The whole program on a port of its own, and a client that speaks JSON to it."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 from aiohttp import web
@@ -18,6 +19,7 @@ from gateway.services import SERVICES, Services
 from gateway.settings import Settings
 from schemas import codec
 
+T = TypeVar("T")
 ADMIN = "cmp_the_admin_of_these_tests"
 PUBLIC = "https://hooks.example.com/gw"
 
@@ -113,3 +115,11 @@ async def serving(folder: Path, **settings: Any) -> AsyncIterator[Api]:
             yield Api(session, f"http://127.0.0.1:{port}", app[SERVICES])
     finally:
         await runner.cleanup()
+
+
+async def eventually(ask: Callable[[], Awaitable[T]], patience: float = 15.0) -> T:
+    """What `ask` gives once it gives something; the test fails when it does not in time."""
+    async with asyncio.timeout(patience):
+        while not (found := await ask()):  # noqa: ASYNC110 - any question, not only an event's
+            await asyncio.sleep(0.02)
+        return found

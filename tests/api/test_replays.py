@@ -1,0 +1,189 @@
+"""Bulk replay: what is wanted is sent again, slowly, and can be followed and steered."""
+
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from gateway.replay import SLICE
+from tests.api.rig import Api, eventually
+from tests.api.shop import Shop, opened
+from tests.sinks.receiver import Receiver
+
+
+async def ended(api: Api, ident: str, status: str = "done") -> Any:
+    async def reached() -> Any:
+        found = (await api.get(f"/processing/replays/{ident}")).data
+        return found if found["status"] == status else None
+
+    return await eventually(reached)
+
+
+async def dead_letters(api: Api, receiver: Receiver, count: int, instance: str = "loja") -> Shop:
+    """A shop whose first deliveries were all given up; its receiver is well again."""
+    receiver.answer = lambda _: web.Response(status=500)
+    shop = await opened(api, instance, url=receiver.url, retry=[])
+    ids = [await shop.order(number) for number in range(count)]
+    for event_id in ids:
+        await shop.dispatch(event_id, "dead")
+    receiver.answer = lambda _: web.Response()
+    receiver.got.clear()
+    return shop
+
+
+async def all_in(api: Api, status: str, count: int) -> None:
+    async def reached() -> bool:
+        found = await api.get(f"/processing/dispatches?limit=100&filter[status]={status}")
+        return len(found.data) == count
+
+    await eventually(reached)
+
+
+@pytest.fixture
+def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SLICE, "dispatches", 2)
+
+
+async def test_dead_letters_are_sent_again(
+    api: Api, receiver: Receiver, small_slices: None
+) -> None:
+    await dead_letters(api, receiver, 5)
+    answer = await api.post("/processing/replay", {"filter": {"status": "dead"}})
+
+    assert answer.status == 202
+    assert set(answer.data) >= {"id", "matched"}
+    assert answer.data["matched"] == 5
+    told = await ended(api, answer.data["id"])
+    assert (told["type"], told["done"], told["failed"]) == ("dispatches", 5, 0)
+    assert told["finished_at"] >= told["created_at"]
+    await all_in(api, "succeeded", 5)
+    sent = [got.headers["webhook-id"] for got in receiver.got]
+    assert len(sent) == len(set(sent)) == 5
+    assert [r["id"] for r in (await api.get("/processing/replays")).data] == [told["id"]]
+
+
+async def test_it_works_on_postgres(
+    api_on_postgres: Api, receiver: Receiver, small_slices: None
+) -> None:
+    await dead_letters(api_on_postgres, receiver, 5)
+    wish = {"filter": {"name": "ORDER_PAID", "sink": "webhook"}}
+    answer = await api_on_postgres.post("/processing/replay", wish)
+
+    assert answer.data["matched"] == 5
+    await ended(api_on_postgres, answer.data["id"])
+    await all_in(api_on_postgres, "succeeded", 5)
+
+
+async def test_the_filter_chooses(api: Api, receiver: Receiver) -> None:
+    await dead_letters(api, receiver, 2)
+    await dead_letters(api, receiver, 3, "outra")
+    after = (await api.get("/processing/dispatches?limit=1")).data[0]["created_at"]
+
+    async def matched(**wish: Any) -> int:
+        answer = await api.post("/processing/replay", {"filter": wish, "rate": 0.001})
+        await api.post(f"/processing/replays/{answer.data['id']}/cancel")
+        return int(answer.data["matched"])
+
+    assert await matched(instance="loja", name="order.refunded") == 0
+    assert await matched(status="succeeded") == 0
+    assert await matched(sink="webhook", to="2020-01-01T00:00:00Z") == 0
+    assert await matched(sink="webhook", **{"from": after}, status="canceled") == 0
+
+
+async def test_from_is_included_and_to_is_not(api: Api, receiver: Receiver) -> None:
+    await dead_letters(api, receiver, 3)
+    listed = (await api.get("/processing/dispatches")).data
+    newest, middle, oldest = (d["created_at"] for d in listed)
+    wish = {"from": oldest, "to": newest, "status": "dead", "instance": "loja"}
+    answer = await api.post("/processing/replay", {"filter": wish})
+
+    assert answer.data["matched"] == (2 if middle < newest else 1)
+    await ended(api, answer.data["id"])
+    await all_in(api, "dead", 3 - answer.data["matched"])
+
+
+async def test_it_is_paused_resumed_and_canceled(
+    api: Api, receiver: Receiver, small_slices: None
+) -> None:
+    await dead_letters(api, receiver, 6)
+    wish = {"filter": {"status": "dead"}, "rate": 0.01}
+    ident = (await api.post("/processing/replay", wish)).data["id"]
+    path = f"/processing/replays/{ident}"
+
+    async def begun() -> bool:
+        return bool((await api.get(path)).data["done"] == 2)
+
+    await eventually(begun)
+    assert (await api.post(f"{path}/pause")).data["status"] == "paused"
+    assert (await api.post(f"{path}/pause")).data["status"] == "paused"
+    assert (await api.post(f"{path}/resume")).data["status"] == "running"
+
+    async def went_on() -> bool:
+        return bool((await api.get(path)).data["done"] == 4)
+
+    await eventually(went_on)
+    assert (await api.post(f"{path}/cancel")).data["status"] == "canceled"
+    for action in ("resume", "pause"):
+        answer = await api.post(f"{path}/{action}")
+        assert answer.status == 409
+        assert "canceled" in answer.body["message"]
+    await all_in(api, "succeeded", 4)
+    await all_in(api, "dead", 2)
+
+
+async def test_what_began_later_is_left_alone(api: Api, receiver: Receiver) -> None:
+    """Else a receiver that is still down would be replayed for ever."""
+    shop = await dead_letters(api, receiver, 1)
+    receiver.answer = lambda _: web.Response(status=500)
+    ident = (await api.post("/processing/replay", {"filter": {}})).data["id"]
+    told = await ended(api, ident)
+    await all_in(api, "dead", 1)
+    late = await shop.order(99)
+    await shop.dispatch(late, "dead")
+
+    assert told["done"] == 1
+    assert (await api.get(f"/processing/replays/{ident}")).data == told
+
+
+@pytest.mark.parametrize(
+    ("wish", "path"),
+    [
+        ({}, "filter"),
+        ({"filter": {"status": "pending"}}, "filter.status"),
+        ({"filter": {"name": "order.payed"}}, "filter.name"),
+        ({"filter": {"sink": "nats"}}, "filter.sink"),
+        ({"filter": {"since": "2024"}}, "filter.since"),
+        ({"filter": {"from": "soon"}}, "filter.from"),
+        ({"filter": {"instance": "a b"}}, "filter.instance"),
+        ({"filter": {}, "rate": 0}, "rate"),
+    ],
+)
+async def test_a_wish_is_checked(api: Api, wish: Any, path: str) -> None:
+    assert path in (await api.post("/processing/replay", wish)).faults
+    assert (await api.get("/processing/replays")).data == []
+
+
+async def test_each_sees_its_own(api: Api, receiver: Receiver) -> None:
+    await dead_letters(api, receiver, 1)
+    await dead_letters(api, receiver, 2, "outra")
+    limited = await api.limited("EVENTS_READ", "EVENTS_REPLAY", instance="loja")
+    reader = await api.limited("EVENTS_READ")
+    wide = {"filter": {"status": "canceled"}}
+    everybodys = (await api.post("/processing/replay", wide)).data["id"]
+    ours = (await limited.post("/processing/replay", {"filter": {}})).data
+
+    assert ours["matched"] == 1
+    outside = {"filter": {"instance": "outra"}}
+    assert (await limited.post("/processing/replay", outside)).status == 403
+    assert [r["id"] for r in (await limited.get("/processing/replays")).data] == [ours["id"]]
+    for ident in (everybodys, "nobody"):
+        assert (await limited.get(f"/processing/replays/{ident}")).status == 404
+        assert (await limited.post(f"/processing/replays/{ident}/cancel")).status == 404
+    assert (await reader.get(f"/processing/replays/{everybodys}")).status == 200
+    assert (await reader.post("/processing/replay", wide)).status == 403
+    assert (await reader.post(f"/processing/replays/{everybodys}/pause")).status == 403
+    page = await api.get("/processing/replays?limit=1")
+    assert [r["id"] for r in page.data] == [ours["id"]]
+    rest = await api.get(f"/processing/replays?cursor={page.body['meta']['next_cursor']}")
+    assert [r["id"] for r in rest.data] == [everybodys]
+    await all_in(limited, "succeeded", 1)
