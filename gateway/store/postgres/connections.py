@@ -122,7 +122,7 @@ class Connections:
         try:
             pool = asyncpg.create_pool(
                 options.dsn,
-                min_size=1,
+                min_size=0,
                 max_size=options.pool_size,
                 max_queries=1 << 62,  # an old connection is as good as a new one
                 reset=_nothing_to_reset,
@@ -150,7 +150,7 @@ class Connections:
                 await self._expire_after(error)
                 raise unavailable(error) from error
         except asyncio.CancelledError:
-            connection.terminate()  # what it was doing goes no further, and locks nothing
+            _cut(connection)  # what it was doing goes no further, and locks nothing
             raise
         except BaseException:
             await _undo(connection)
@@ -201,9 +201,9 @@ class Connections:
             except CANNOT_BEGIN as error:
                 problem = error
             except BaseException:
-                connection.terminate()
+                _cut(connection)
                 raise
-            connection.terminate()
+            _cut(connection)
             if isinstance(problem, TimeoutError):
                 break
         raise unavailable(problem) from problem
@@ -223,12 +223,17 @@ def is_conflict(error: StoreUnavailableError) -> bool:
     return isinstance(error.__cause__, AGAIN)
 
 
+def _cut(connection: Connection) -> None:
+    with suppress(asyncpg.InterfaceError):  # it broke, and the pool took it back already
+        connection.terminate()
+
+
 async def _undo(connection: Connection) -> None:
     try:
         if not connection.is_closed():
             await connection.execute("ROLLBACK", timeout=2)
     except NOT_NOW:
-        connection.terminate()
+        _cut(connection)
 
 
 async def _nothing_to_reset(_connection: object) -> None:

@@ -125,7 +125,7 @@ class PostgresStore:
         try:
             await self.log.release()
             await self._connections.write(FORGET, self.log.node)
-        except StoreUnavailableError:
+        except (StoreUnavailableError, asyncpg.PostgresError):
             return  # our leases run out by themselves
         finally:
             await self._connections.close()
