@@ -245,19 +245,23 @@ def _lacking(v: Verified, wanted: Mapping[str, tuple[str, Any]]) -> tuple[Fetch,
 
 
 def start_poll(cursor: Mapping[str, Any], now: datetime, _settings: Mapping[str, Any]) -> Fetch:
-    """Orders changed since the last sweep, at first those of the last day; Brasília wall time."""
-    since = (instant(cursor.get("since")) or now - timedelta(days=1)) - OVERLAP
+    """Orders changed since the last sweep, at first those of the last day; Brasília wall time.
+
+    A sweep that was cut short goes on where it was.
+    """
+    until, page = instant(cursor.get("until")) or now, integer(cursor.get("page")) or 1
+    since = (instant(cursor.get("since")) or until - timedelta(days=1)) - OVERLAP
     first, last = (
-        end.astimezone(ZoneInfo(BRAZIL)).strftime("%Y-%m-%d %H:%M:%S") for end in (since, now)
+        end.astimezone(ZoneInfo(BRAZIL)).strftime("%Y-%m-%d %H:%M:%S") for end in (since, until)
     )
     query = {
-        "pagina": 1,
+        "pagina": page,
         "limite": PAGE,
         "dataAlteracaoInicial": first,
         "dataAlteracaoFinal": last,
     }
     url = f"{API}/pedidos/vendas?{urlencode(query)}"
-    return Fetch(name="orders", url=url, cursor={"until": now.isoformat(), "page": 1})
+    return Fetch(name="orders", url=url, cursor={"until": until.isoformat(), "page": page})
 
 
 def read_poll(found: Any, cursor: Mapping[str, Any]) -> Page:

@@ -85,11 +85,11 @@ def _orders(payload: Any) -> list[dict[str, Any]]:
 def _rows(answer: Any) -> list[dict[str, Any]]:
     """What the API's envelope holds; `data` is an object, or a list that may have one element.
 
-    Raises MalformedError for a refusal, which comes as a 200, too.
+    Raises ValueError for a refusal, which comes as a 200, too.
     """
     body = record(answer)
     if flag(body.get("success")) is False:
-        raise MalformedError(f"refused:{text(body.get('error')) or 'no reason given'}")
+        raise ValueError(f"Irroba refused: {text(body.get('error')) or 'no reason given'}")
     data = body.get("data")
     return records(data) or ([data] if isinstance(data, dict) and data else [])
 
@@ -177,12 +177,15 @@ def login(credentials: Mapping[str, str]) -> Fetch:
 
 
 def read_token(answer: Any, now: datetime) -> Token:
-    """A token lasts half an hour at most, whatever its `date_expire` says in whatever zone."""
+    """A token lasts half an hour at most, whatever its `date_expire` says in whatever zone.
+
+    Raises KeyError or ValueError when there is none.
+    """
     granted = next(iter(_rows(answer)), {})
     told = instant(granted.get("date_expire"))
     latest = now + TOKEN_LIFE
     return Token(
-        access_token=need(granted, "authorization"),
+        access_token=str(granted["authorization"]),
         expires_at=told if told and now < told < latest else latest,
     )
 

@@ -175,13 +175,17 @@ def _needs(v: Verified) -> tuple[Fetch, ...]:
 def start_poll(cursor: Mapping[str, Any], now: datetime, _settings: Mapping[str, Any]) -> Fetch:
     """Returns changed since the last sweep, at first those of the last day.
 
-    Both ends are needed: a range with one end is ignored in silence, one with offsets fails.
+    Both ends are needed: a range with one end is ignored in silence, one with offsets fails. A
+    sweep that was cut short goes on where it was.
     """
-    since = (instant(cursor.get("since")) or now - timedelta(days=1)) - OVERLAP
-    ends = (end.astimezone(ZoneInfo(BRAZIL)).strftime("%Y-%m-%dT%H:%M:%S") for end in (since, now))
-    query = urlencode(dict(zip(("updated_from", "updated_to"), ends, strict=True)) | {"page": 1})
-    until = {"until": now.isoformat()}
-    return Fetch(name="returns", url=f"{API}/order/list?{query}", cursor=until)
+    until, page = instant(cursor.get("until")) or now, integer(cursor.get("page")) or 1
+    since = (instant(cursor.get("since")) or until - timedelta(days=1)) - OVERLAP
+    first, last = (
+        end.astimezone(ZoneInfo(BRAZIL)).strftime("%Y-%m-%dT%H:%M:%S") for end in (since, until)
+    )
+    query = urlencode({"page": page, "updated_from": first, "updated_to": last})
+    kept = {"until": until.isoformat(), "page": page}
+    return Fetch(name="returns", url=f"{API}/order/list?{query}", cursor=kept)
 
 
 def read_poll(answer: Any, cursor: Mapping[str, Any]) -> Page:
@@ -189,7 +193,10 @@ def read_poll(answer: Any, cursor: Mapping[str, Any]) -> Page:
     here, last = (integer(dig(answer, k)) or 1 for k in ("page", "total_pages"))
     items = tuple(records(dig(answer, "list")))
     if here < last:
-        return Page(items=items, cursor=cursor, more={"page": str(here + 1)})
+        following = here + 1
+        return Page(
+            items=items, cursor={**cursor, "page": following}, more={"page": str(following)}
+        )
     return Page(items=items, cursor={"since": cursor.get("until")})
 
 

@@ -14,7 +14,6 @@ from drivers import appmax, bling, irroba, troquecommerce
 from drivers.base import Driver
 from drivers.describe import Api
 from drivers.verify import restore
-from schemas.errors import MalformedError
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -92,7 +91,7 @@ def test_irrobas_token_lasts_half_an_hour_at_most(told: str | None, minutes: int
     "answer", [{"success": "false", "error": "Invalid Key x"}, {"success": True, "data": []}, None]
 )
 def test_irroba_refuses_a_login_with_a_200(answer: Any) -> None:
-    with pytest.raises(MalformedError):
+    with pytest.raises((KeyError, ValueError)):
         irroba.read_token(answer, NOW)
 
 
@@ -161,11 +160,24 @@ def test_blings_full_page_has_a_next_one() -> None:
     assert (rest.more, rest.cursor) == ({}, {"since": NOW.isoformat()})
 
 
+@pytest.mark.parametrize("driver", [bling.DRIVER, troquecommerce.DRIVER], ids=lambda d: d.slug)
+def test_a_sweep_that_was_cut_short_goes_on_in_its_own_window(driver: Driver) -> None:
+    poll = poll_of(driver)
+    first = poll.start({}, NOW, {})
+    rows = [{"id": n} for n in range(bling.PAGE)]
+    page = poll.read({"data": rows, "list": rows, "page": 1, "total_pages": 9}, first.cursor)
+    later = poll.start(page.cursor, NOW + timedelta(hours=1), {})
+    turned = {"pagina": ["2"], "page": ["2"]}
+    was, now = asked(first.url), asked(later.url)
+    assert now == was | {name: turned[name] for name in turned if name in was}
+    assert later.cursor == {"until": NOW.isoformat(), "page": 2}
+
+
 def test_troquecommerces_answer_counts_its_pages() -> None:
     poll = poll_of(troquecommerce.DRIVER)
     start: Mapping[str, Any] = {"since": "x", **poll.start({}, NOW, {}).cursor}
     page = poll.read({"page": 1, "total_pages": "2", "list": [{"id": "a"}]}, start)
-    assert (page.more, page.cursor) == ({"page": "2"}, start)
+    assert (page.more, page.cursor) == ({"page": "2"}, {**start, "page": 2})
     last = poll.read({"page": 2, "total_pages": 2, "list": [{"id": "b"}]}, page.cursor)
     assert (last.more, last.cursor) == ({}, {"since": NOW.isoformat()})
     nothings: tuple[Any, ...] = (None, "x", [], {"list": {}})
