@@ -20,6 +20,7 @@ from gateway.api.auth import register
 from gateway.api.router import ROUTES
 from gateway.background import Errands, forever
 from gateway.bootstrap import Keys
+from gateway.claims import PURPOSE, Claims
 from gateway.crash import crash_at
 from gateway.deferral import Deferral
 from gateway.directory import Directory
@@ -124,7 +125,8 @@ async def wire(
         own=settings.base_url,
         ca_file=settings.ca_file,
     )
-    context = _sink_context(settings, egress)
+    claims = Claims(keys.vault.derived(PURPOSE), settings.base_url, wall_clock)
+    context = _sink_context(settings, egress, claims)
     sink_life = SinkLife(store, directory, wall_clock)
     options = _dispatch_options(settings, sink_life, metrics)
     clocks = Clocks(wall_clock, time.monotonic)
@@ -165,6 +167,7 @@ async def wire(
         vault=keys.vault,
         egress=egress,
         sink_context=context,
+        claims=claims,
         ids=ids,
         now=wall_clock,
         random=os.urandom,
@@ -223,7 +226,7 @@ async def _ensure_tenant(directory: Directory) -> None:
         await directory.refresh("tenant", DEFAULT_TENANT)
 
 
-def _sink_context(settings: Settings, egress: Egress) -> Context:
+def _sink_context(settings: Settings, egress: Egress, claims: Claims) -> Context:
     pusher = {
         "app_id": settings.pusher_app_id,
         "key": settings.pusher_key,
@@ -251,8 +254,9 @@ def _sink_context(settings: Settings, egress: Egress) -> Context:
         user_agent=f"Comporta/{VERSION}",
         server_wide={kind: {k: v for k, v in named.items() if v} for kind, named in wide.items()},
         guard=egress.guard,
-        claim_url=lambda tenant, event: f"{settings.base_url}/claims/{tenant}/{event}",
+        claim_url=claims.url,
         timeout=settings.delivery_timeout,
+        ca_file=settings.ca_file,
     )
 
 

@@ -8,7 +8,9 @@ https://cryptography.io/en/latest/fernet/
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import hmac
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -100,11 +102,12 @@ class Principal:
 class Vault:
     """Seals and opens secrets. The first key writes, every key reads."""
 
-    __slots__ = ("_fernet",)
+    __slots__ = ("_fernet", "_keys")
 
     def __init__(self, keys: Sequence[str]) -> None:
         try:
             self._fernet = MultiFernet([Fernet(key) for key in keys])
+            self._keys = tuple(map(base64.urlsafe_b64decode, keys))
         except ValueError as error:
             raise SecretsError(
                 "COMPORTA_SECRET_KEYS: each key is 32 bytes in url-safe base64"
@@ -128,6 +131,13 @@ class Vault:
         if bound != row:
             raise SecretsError(f"the secrets of {row} belong to another row")
         return value
+
+    def derived(self, purpose: str) -> tuple[bytes, ...]:
+        """Keys for something else than sealing, newest first: one from each of ours, which none of
+        them tells.
+        """
+        text = f"comporta/{purpose}".encode()
+        return tuple(hmac.new(key, text, hashlib.sha256).digest() for key in self._keys)
 
     def rotate(self, token: str) -> str:
         """The same secret under the newest key."""

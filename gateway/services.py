@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from gateway.background import Errands
+from gateway.claims import Claims
 from gateway.directory import Directory
 from gateway.dispatch import Dispatcher
 from gateway.drift import Drift
@@ -59,6 +60,7 @@ class Services:
     vault: Vault
     egress: Egress
     sink_context: Context
+    claims: Claims
     ids: Ulids
     now: Callable[[], int]
     random: RandomBytes

@@ -5,7 +5,7 @@ ComportaError
 ├── UnparsableError     it is not what its content type says                 -> 400 or quarantine
 ├── MalformedError      verified, but a driver cannot make sense of it       -> quarantine
 └── RequestError        an answer to an API client, with its status
-    ├── BadRequest 400 · Unauthorized 401 · Forbidden 403 · NotFound 404 · Conflict 409
+    ├── BadRequest 400 · Unauthorized 401 · Forbidden 403 · NotFound 404 · Conflict 409 · Gone 410
     ├── TooLarge 413 · UnsupportedMediaType 415 · Invalid 422 · TooManyRequests 429
     └── Unavailable 503
 StoreUnavailableError   the store cannot commit now                          -> 503
@@ -97,6 +97,12 @@ class ConflictError(RequestError):
     """The request conflicts with what is stored."""
 
     status, error, code = 409, "Conflict", "conflict"
+
+
+class GoneError(RequestError):
+    """What was here is here no longer."""
+
+    status, error, code = 410, "Gone", "gone"
 
 
 class TooLargeError(RequestError):

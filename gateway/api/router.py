@@ -5,6 +5,7 @@ permission table tests.
 from __future__ import annotations
 
 from gateway.api import (
+    claims,
     dispatches,
     driver_settings,
     drivers,
@@ -32,6 +33,7 @@ ROUTES: tuple[Route, ...] = (
     *inbounds.ROUTES,
     *dispatches.ROUTES,
     *replays.ROUTES,
+    *claims.ROUTES,
     *instances.ROUTES,
     *keys.ROUTES,
     *health.ROUTES,
