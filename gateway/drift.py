@@ -69,6 +69,11 @@ class Drift:
             self._size += known and word not in signs
             _add(signs, word if known else OTHERS, Sign(1, now, now, inbound_id))
 
+    @property
+    def unwritten(self) -> int:
+        """How many signs wait to be written."""
+        return sum(map(len, self._unwritten.values()))
+
     async def run(self) -> None:
         """Write now and then, for ever; whoever cancels this calls `flush` once more."""
         while True:

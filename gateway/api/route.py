@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
+from gateway.reading import read_body
 from gateway.security import Principal
 from gateway.services import SERVICES, Services
 from schemas import codec
@@ -18,7 +19,6 @@ from schemas.errors import (
     Detail,
     InvalidError,
     NotFoundError,
-    TooLargeError,
     UnparsableError,
     UnsupportedMediaTypeError,
 )
@@ -76,21 +76,14 @@ class Call:
         return self.request.query.get(name) or None
 
     async def json(self) -> Any:
-        """The JSON body as values. Raises BadRequestError, TooLargeError or
-        UnsupportedMediaTypeError.
+        """The JSON body as values, {} when there is none.
+
+        Raises BadRequestError, UnsupportedMediaTypeError, and what `read_body` raises.
         """
         kind = self.request.content_type
         if self.request.can_read_body and kind not in JSON_TYPES:
             raise UnsupportedMediaTypeError(f"send application/json, not {kind}")
-        if self.request.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise UnsupportedMediaTypeError("send the body without Content-Encoding")
-        if (self.request.content_length or 0) > MAX_API_BODY:
-            raise TooLargeError(f"the body is larger than {MAX_API_BODY} bytes")
-        body = await self.request.content.read(MAX_API_BODY + 1)
-        while len(body) <= MAX_API_BODY and (more := await self.request.content.read(MAX_API_BODY)):
-            body += more
-        if len(body) > MAX_API_BODY:
-            raise TooLargeError(f"the body is larger than {MAX_API_BODY} bytes")
+        body = await read_body(self.request, MAX_API_BODY)
         try:
             return codec.loads(body) if body.strip() else {}
         except UnparsableError as error:
@@ -122,9 +115,10 @@ Handler = Callable[[Call], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One route. `permission`: one of security.PERMISSIONS, ANY_KEY or PUBLIC. `evolution`: answers
-    errors in the shape Evolution API's clients read. `body`, `answer`: models, for the OpenAPI
-    document; `answers`: status -> what it means. `query`: names of its query parameters.
+    """One route. `permission`: one of security.PERMISSIONS, ANY_KEY or PUBLIC; `instead`: others
+    that serve as well. `key_in_query`: the API key may be the parameter `apikey`. `evolution`:
+    answers errors in the shape Evolution API's clients read. `body`, `answer`: models, for the
+    OpenAPI document; `answers`: status -> what it means. `query`: names of its query parameters.
     """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -138,6 +132,8 @@ class Route:
     status: int = 200
     query: tuple[str, ...] = ()
     evolution: bool = False
+    instead: tuple[str, ...] = ()
+    key_in_query: bool = False
     answers: dict[int, str] = field(default_factory=dict)
 
 

@@ -1,6 +1,7 @@
 """The whole program on a port of its own, and a client that speaks JSON to it."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,8 +11,9 @@ from typing import Any, TypeVar
 import aiohttp
 from aiohttp import web
 from cryptography.fernet import Fernet
-from pydantic import SecretStr
+from pydantic import SecretStr, TypeAdapter
 
+from gateway.api.router import ROUTES
 from gateway.app import build
 from gateway.bootstrap import Keys
 from gateway.security import Vault
@@ -63,7 +65,9 @@ class Api:
         async with self.session.request(method, self.url + path, headers=headers, **more) as got:
             text = await got.read()
             known = "json" in got.headers.get("Content-Type", "")
-            return Answer(got.status, codec.loads(text) if known and text else None, got.headers)
+            answer = Answer(got.status, codec.loads(text) if known and text else None, got.headers)
+            _as_documented(method, path, answer)
+            return answer
 
     async def get(self, path: str, **more: Any) -> Answer:
         return await self.call("GET", path, **more)
@@ -94,6 +98,19 @@ class Api:
         return (await self.post("/installations", wish | more)).data
 
 
+def _as_documented(method: str, path: str, answer: Answer) -> None:
+    """A good answer is what its route says it is."""
+    asked = path.partition("?")[0].rstrip("/")
+    for route in ROUTES:
+        pattern = re.sub(r"\\{[^}]+\\}", "[^/]+", re.escape(route.path))
+        if route.method == method and re.fullmatch(pattern, asked):
+            if answer.status < 400 and answer.status != route.status:
+                raise AssertionError(f"{route.path} answered {answer.status}")
+            if answer.status < 400 and route.answer is not None:
+                TypeAdapter(route.answer).validate_python(answer.body)
+            return
+
+
 @asynccontextmanager
 async def serving(folder: Path, **settings: Any) -> AsyncIterator[Api]:
     """The program on a free port, until the block ends."""
@@ -105,7 +122,7 @@ async def serving(folder: Path, **settings: Any) -> AsyncIterator[Api]:
     }
     keys = Keys(Vault([Fernet.generate_key().decode()]), ADMIN, is_new=True)
     app = build(Settings(**(given | settings)), keys)
-    runner = web.AppRunner(app, shutdown_timeout=1.0)
+    runner = web.AppRunner(app, shutdown_timeout=1.0, auto_decompress=False)
     await runner.setup()
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -164,6 +164,18 @@ async def test_what_cannot_be_done_says_why(api: Api, installed: Any) -> None:
         assert words in answer.body["message"]
 
 
+async def test_a_poll_is_asked_for(api: Api) -> None:
+    thin = await api.install("bagy", credentials={})
+    full = await api.install("bagy", credentials={"access_token": "t"})
+
+    refused = await act(api, thin, "poll")
+    assert refused.status == 409
+    assert "access_token" in refused.body["message"]
+    assert (await act(api, full, "poll")).status == 202
+    await act(api, full, "disable")
+    assert "disabled" in (await act(api, full, "poll")).body["message"]
+
+
 async def test_others_cannot_touch_it(api: Api, installed: Any) -> None:
     limited = await api.limited("INSTALLATIONS_MANAGE", instance="other")
     reader = await api.limited("EVENTS_READ")
