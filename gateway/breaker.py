@@ -1,7 +1,8 @@
 """The circuit breaker of one sink: a pure state machine; time is an argument (seconds, monotonic).
 
-Opens after ten failures in a row, or at 70 % of at least ten results in five minutes; stays open 30
-s, doubling to ten minutes; then lets one probe through, and closes after two good ones.
+Opens after ten failures in a row, or at 70 % of at least ten results in five minutes; stays open
+one second, doubling to half a minute, so that a receiver that is back is noticed soon; then lets
+one probe through, and closes after two good ones.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ WINDOW = 300.0
 LEAST_RESULTS = 10
 FAILURE_RATE = 0.7
 MOST_RESULTS = 1000  # kept of the window
-FIRST_PAUSE, LONGEST_PAUSE = 30.0, 600.0
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 MOST_DOUBLINGS = 5  # by then the pause is the longest
 PROBES_TO_CLOSE = 2
 

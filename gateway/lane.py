@@ -98,8 +98,8 @@ class Lane:
     def offer(self, items: Iterable[Leased]) -> None:
         """Take deliveries this node holds the lease of, and send them as soon as may be."""
         self._queue.extend(items)
-        if self._closing:
-            self._return_queue()
+        if self._closing or self.wait() > SHORT_HOLD or self.breaker.state == "open":
+            self._return_queue()  # no worker would start, and nobody could wait for one
         else:
             self._start()
 

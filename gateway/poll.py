@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from drivers import BY_SLUG
 from drivers.base import Driver, interpret
@@ -22,9 +21,10 @@ from gateway.ids import Ulids
 from gateway.intake import Intake
 from gateway.jobs import DONE, Done
 from gateway.models import Installation
-from gateway.provider_api import ApiError, ProviderApi
+from gateway.provider_api import ApiError, ProviderApi, with_query
 from gateway.store.base import Job, NewJob, Store
 from schemas import codec
+from schemas.errors import MalformedError
 
 POLL = "poll"
 MOST_PAGES = 100  # of one sweep; the next goes on from the cursor
@@ -89,7 +89,8 @@ class Polls:
         pause = max(1.0, float(minutes) * 60)
         try:
             cursor = await self._sweep(driver, installation, poll, doc["cursor"])
-        except ApiError as error:
+        except (ApiError, MalformedError, LookupError, TypeError, ValueError) as failure:
+            error = failure if isinstance(failure, ApiError) else ApiError(str(failure))
             log.get().warning(
                 "poll.failed",
                 driver=driver.slug,
@@ -106,7 +107,9 @@ class Polls:
     ) -> Mapping[str, Any]:
         """Every page from the cursor on; gives the new cursor."""
         moment = datetime.fromtimestamp(self._now() / 1_000_000, UTC)
-        fetch: Fetch | None = poll.start(cursor, moment, installation.settings)
+        begin = poll.start(cursor, moment, installation.settings)
+        fetch: Fetch | None = begin
+        cursor = {**cursor, **begin.cursor}
         for _ in range(MOST_PAGES):
             if fetch is None:
                 break
@@ -150,6 +153,4 @@ def _next(asked: Fetch, page: Page) -> Fetch | None:
     """The request of the next page: told whole, or by the parameters that differ."""
     if page.next is not None or not page.more:
         return page.next
-    parts = urlsplit(asked.url)
-    query = dict(parse_qsl(parts.query, keep_blank_values=True)) | dict(page.more)
-    return replace(asked, url=urlunsplit(parts._replace(query=urlencode(query))))
+    return replace(asked, url=with_query(asked.url, page.more), cursor={})

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from drivers.base import Driver
 from drivers.describe import Api, Fetch, Token
 from gateway.models import Installation
 from gateway.pace import Pace
 from schemas import codec
-from schemas.errors import UnparsableError
+from schemas.errors import MalformedError, UnparsableError
 from sinks.base import Http, HttpAnswer, HttpError
 from sinks.http_outcome import retry_after
 
@@ -79,6 +79,8 @@ class ProviderApi:
         await self._wait_turn(api, installation)
         credentials = await self._credentials(api, installation)
         headers = {"Accept": "application/json", **fetch.headers, **api.authorize(credentials)}
+        if api.query is not None:
+            fetch = replace(fetch, url=with_query(fetch.url, api.query(credentials)))
         return await self._request(installation, fetch, headers)
 
     async def _credentials(self, api: Api, installation: Installation) -> Mapping[str, str]:
@@ -104,7 +106,7 @@ class ProviderApi:
         )
         try:
             return api.token(self._read(answer, fetch), self._moment())
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, MalformedError) as error:
             raise ApiError(f"the login gave no token: {error}", unauthorized=True) from error
 
     def _is_over(self, token: Token) -> bool:
@@ -158,6 +160,13 @@ class ProviderApi:
             permanent=400 <= status < 500 and status not in {401, 403, 408, 425},
             unauthorized=status in {401, 403},
         )
+
+
+def with_query(url: str, more: Mapping[str, str]) -> str:
+    """`url` with query parameters put over its own."""
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query, keep_blank_values=True)) | dict(more)
+    return urlunsplit(parts._replace(query=urlencode(query)))
 
 
 def rebased(url: str, base: Any) -> str:

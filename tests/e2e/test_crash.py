@@ -3,6 +3,7 @@
 import asyncio
 import signal
 
+import aiohttp
 import pytest
 
 from tests.e2e.deliveries import SECRET, ids, kiwify, post_all
@@ -65,7 +66,7 @@ async def test_a_crash_at_any_point_loses_nothing(
         for number in numbers:
             try:
                 answer = await kiwify(number).post(embedded, shop["ingest_url"])
-            except OSError:
+            except (OSError, aiohttp.ClientError):
                 return
             if answer.status == 200:
                 answered[number] = answer.json["events"][0]["id"]
@@ -103,7 +104,7 @@ async def _until_refused(program: Program, url: str) -> set[str]:
         for number in range(start, start + 5000):
             try:
                 answer = await kiwify(number).post(program, url)
-            except OSError:
+            except (OSError, aiohttp.ClientError):
                 return
             if answer.status == 503:
                 return
