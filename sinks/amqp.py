@@ -106,6 +106,10 @@ class AmqpPeer:
         probe.close()
         return True
 
+    async def drained(self) -> None:
+        """Wait until the socket can take more. Raises OSError."""
+        await self._writer.drain()
+
     async def lost(self) -> str:
         await asyncio.wait([self.connection.closing])
         error = self.connection.closing.exception()
@@ -128,6 +132,12 @@ class _Dialled(TransportFactory):
         return self._streams
 
 
+class _Connection(Connection):
+    # No limit: `drained` is ours. A full queue would hold the channel's lock, and from then on one
+    # message would go out in each turn of the loop.
+    FRAME_BUFFER_SIZE = 0
+
+
 async def connect(uri: str, *, guard: Guard | None, ca_file: str, name: str) -> AmqpPeer:
     """A connection. `guard`: checks where a tenant's URI leads, None trusts it as the operator's.
     `name`: what the broker lists it as. Raises LinkError.
@@ -148,7 +158,7 @@ async def connect(uri: str, *, guard: Guard | None, ca_file: str, name: str) -> 
         path="/",
         query={"heartbeat": HEARTBEAT_SECONDS},
     )
-    connection = Connection(url, transport_factory=_Dialled(streams))
+    connection = _Connection(url, transport_factory=_Dialled(streams))
     connection.vhost = place.vhost  # aiormq would not decode all of it
     try:
         async with asyncio.timeout(HANDSHAKE_SECONDS):

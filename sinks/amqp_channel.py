@@ -16,9 +16,6 @@ from pamqp.commands import Basic
 from schemas.sink_config import RabbitmqConfig
 from sinks.amqp import CLOSE_SECONDS, broker_text
 
-# Bytes written before the socket is asked whether it can follow.
-DRAIN_BYTES = 65_536
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topology:
@@ -118,7 +115,6 @@ class Publisher:
         self.connection = connection
         self._channel = channel
         self._tasks: set[asyncio.Task[object]] = set()
-        self._unsent = 0
         self._spoiled = False
 
     @classmethod
@@ -136,10 +132,6 @@ class Publisher:
         self, body: bytes, exchange: str, routing_key: str, properties: Basic.Properties
     ) -> asyncio.Task[object]:
         """Begin to publish; the task ends with the broker's confirm, or raises."""
-        self._unsent += len(body)
-        drain = self._unsent > DRAIN_BYTES
-        if drain:
-            self._unsent = 0
         task: asyncio.Task[object] = asyncio.get_running_loop().create_task(
             self._channel.basic_publish(
                 body,
@@ -147,7 +139,7 @@ class Publisher:
                 routing_key=routing_key,
                 properties=properties,
                 mandatory=True,
-                wait=drain,
+                wait=False,  # each would go out by itself; see AmqpPeer.drained
             )
         )
         self._tasks.add(task)

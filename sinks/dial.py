@@ -22,6 +22,45 @@ _OUR_ERRNOS = frozenset(
 )
 
 
+class GatheringWriter(asyncio.StreamWriter):
+    """What is written in one turn of the loop goes out as one: a system call for each message would
+    cost more than the message.
+    """
+
+    def __init__(
+        self,
+        transport: asyncio.WriteTransport,
+        protocol: asyncio.BaseProtocol,
+        reader: asyncio.StreamReader,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        super().__init__(transport, protocol, reader, loop)
+        self._call_soon = loop.call_soon
+        self._gathered: list[bytes | bytearray | memoryview] = []
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if not self._gathered:
+            self._call_soon(self._send)
+        self._gathered.append(data)
+
+    async def drain(self) -> None:
+        self._send()
+        await super().drain()
+
+    def write_eof(self) -> None:
+        self._send()
+        super().write_eof()
+
+    def close(self) -> None:
+        self._send()
+        super().close()
+
+    def _send(self) -> None:
+        if self._gathered:
+            data, self._gathered = b"".join(self._gathered), []
+            super().write(data)
+
+
 async def dial(
     host: str, port: int, *, guard: Guard | None, tls: ssl.SSLContext | None = None
 ) -> Streams:
@@ -42,10 +81,22 @@ async def dial(
     for address in addresses:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                return await asyncio.open_connection(address, port, ssl=tls, server_hostname=name)
+                return await _connect(address, port, tls, name)
         except (OSError, UnicodeError) as error:  # UnicodeError: IDNA cannot encode it
             failure = told(error)
     raise failure
+
+
+async def _connect(
+    address: str, port: int, tls: ssl.SSLContext | None, name: str | None
+) -> Streams:
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(reader)
+    transport, _ = await loop.create_connection(
+        lambda: protocol, address, port, ssl=tls, server_hostname=name
+    )
+    return reader, GatheringWriter(transport, protocol, reader, loop)
 
 
 def told(error: Exception) -> LinkError:

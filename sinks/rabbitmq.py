@@ -142,6 +142,7 @@ class RabbitmqSink:
         peer = await self._linked().ready()
         if peer.blocked:
             raise LinkError(BLOCKED)
+        await peer.drained()
         async with self._preparing:
             publisher = self._publisher
             if publisher is None or publisher.connection is not peer.connection:
@@ -201,7 +202,7 @@ class RabbitmqSink:
             message.event,
             naming=self._config.naming,
             server_url=self._context.server_url,
-            apikey=self._context.apikey if self._config.include_apikey else None,
+            apikey=self._config.shown_apikey,
             data=data,
             gap=message.gap,
         )

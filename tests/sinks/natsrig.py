@@ -13,7 +13,7 @@ from nats.js.errors import NotFoundError
 
 from schemas.envelope import envelope
 from schemas.events import StoredEvent
-from schemas.sink_config import NatsConfig
+from schemas.sink_config import NatsConfig, SinkConfig
 from tests.services import Nats
 from tests.sinks.contract import Arrival
 from tests.sinks.given import a_context
@@ -32,13 +32,13 @@ class SecuredNats(Nats):
 class NatsRig:
     """A tenant of its own for each test, so that they share no stream."""
 
-    secrets = (SecuredNats.password,)
+    secrets: tuple[str, ...] = (SecuredNats.password,)
 
     def __init__(self, server: Nats) -> None:
         self.server = server
         self.tenant = f"t-{secrets.token_hex(4)}"
         self.context = a_context(NoHttp())
-        self.config = self.configured()
+        self.config: SinkConfig = self.configured()
         self._client: Client | None = None
         self._got: dict[int, Arrival] = {}
 

@@ -12,7 +12,7 @@ from aio_pika.exceptions import AMQPError
 
 from schemas.envelope import envelope
 from schemas.events import StoredEvent
-from schemas.sink_config import RabbitmqConfig
+from schemas.sink_config import RabbitmqConfig, SinkConfig
 from sinks.base import HttpAnswer
 from tests.services import RabbitMQ
 from tests.sinks.contract import Arrival
@@ -45,13 +45,14 @@ def uri_of(server: RabbitMQ, password: str = PASSWORD, vhost: str = VHOST) -> st
 class RabbitRig:
     """A tenant of its own for each test, so that they share no queue."""
 
-    secrets = (PASSWORD, quote(PASSWORD, safe=""))
+    secrets: tuple[str, ...] = (PASSWORD, quote(PASSWORD, safe=""))
 
     def __init__(self, server: RabbitMQ) -> None:
         self.server = server
         self.tenant = f"t-{secrets.token_hex(4)}"
         self.context = a_context(NoHttp())
-        self.config = self.configured()
+        self.uri = uri_of(server)
+        self.config: SinkConfig = self.configured()
         self._connection: AbstractConnection | None = None
         self._got: list[Arrival] = []
 
@@ -60,7 +61,7 @@ class RabbitRig:
             "id": "01hm6sink",
             "tenant": self.tenant,
             "instance": "loja-1",
-            "uri": uri_of(self.server),
+            "uri": self.uri,
         }
         return RabbitmqConfig(**(fields | changes))
 
