@@ -233,7 +233,8 @@ def _intent_data(told: Told, name: str) -> CommerceData:
     details = record(first(charge.get("billing_details"), tried))
     payment, parcel = intent_payment(intent), record(intent.get("shipping"))
     payment.paid_at = told.at if name == "order.paid" else None
-    until = payment.boleto.due_at if payment.boleto else payment.pix and payment.pix.expires_at
+    until = payment.boleto.due_at if payment.boleto else None
+    until = payment.pix.expires_at if payment.pix else until
     return commerce(
         order=Order(
             id=order_id(intent),

@@ -126,6 +126,8 @@ async def _deliver(console: Console, gateway: Gateway, url: str) -> Any:
     )
     for name in ("X-Shopify-Topic", "X-Shopify-Webhook-Id", "X-Shopify-Hmac-Sha256"):
         console.print(f"  {name}: [cyan]{draft.headers[name]}[/cyan]")
+    shown = draft.body.decode()[:300].replace("[", r"\[")
+    console.print(f"  [dim]{shown}…[/dim]")
     answers = []
     for told in ("it is answered after the commit", "sent again, it is recognised"):
         async with gateway.session.post(url, data=draft.body, headers=draft.headers) as answer:

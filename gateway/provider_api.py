@@ -65,7 +65,7 @@ class ProviderApi:
         self._paces: dict[str, Pace] = {}
 
     async def call(self, driver: Driver, installation: Installation, fetch: Fetch) -> Any:
-        """The parsed answer of one request, None where an optional one has none. Raises ApiError."""
+        """The parsed answer of a request, None where an optional one has none. Raises ApiError."""
         api = driver.api
         if api is None:
             raise ApiError(f"{driver.name} has no API here", permanent=True)
