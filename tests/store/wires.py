@@ -53,6 +53,7 @@ class Wire:
                     return  # the server has answered
                 writer.write(data)
                 await writer.drain()
+            writer.close()
 
     def cut_all(self) -> None:
         for writer in self._open:
