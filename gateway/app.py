@@ -42,6 +42,7 @@ from gateway.pace import Paces
 from gateway.poll import POLL, Polls
 from gateway.pressure import Pressure
 from gateway.provider_api import ProviderApi
+from gateway.push import Hub, Told
 from gateway.replay import Replays
 from gateway.retention import purge_forever
 from gateway.security import EVERYTHING, Principal, digest
@@ -126,7 +127,8 @@ async def wire(
         ca_file=settings.ca_file,
     )
     claims = Claims(keys.vault.derived(PURPOSE), settings.base_url, wall_clock)
-    context = _sink_context(settings, egress, claims)
+    hub = _hub(settings, store, history, directory, metrics)
+    context = _sink_context(settings, egress, claims, hub)
     sink_life = SinkLife(store, directory, wall_clock)
     options = _dispatch_options(settings, sink_life, metrics)
     clocks = Clocks(wall_clock, time.monotonic)
@@ -168,6 +170,7 @@ async def wire(
         egress=egress,
         sink_context=context,
         claims=claims,
+        hub=hub,
         ids=ids,
         now=wall_clock,
         random=os.urandom,
@@ -226,7 +229,23 @@ async def _ensure_tenant(directory: Directory) -> None:
         await directory.refresh("tenant", DEFAULT_TENANT)
 
 
-def _sink_context(settings: Settings, egress: Egress, claims: Claims) -> Context:
+def _hub(
+    settings: Settings, store: Store, history: History, directory: Directory, metrics: Metrics
+) -> Hub:
+    told = Told(notify=store.notify, connections=metrics.websockets.set, pushed=metrics.pushed.inc)
+    hub = Hub(
+        history,
+        store.database,
+        directory,
+        told,
+        server_url=settings.base_url,
+        most=settings.websocket_max_connections,
+    )
+    store.listen(hub.heard)
+    return hub
+
+
+def _sink_context(settings: Settings, egress: Egress, claims: Claims, hub: Hub) -> Context:
     pusher = {
         "app_id": settings.pusher_app_id,
         "key": settings.pusher_key,
@@ -257,6 +276,7 @@ def _sink_context(settings: Settings, egress: Egress, claims: Claims) -> Context
         claim_url=claims.url,
         timeout=settings.delivery_timeout,
         ca_file=settings.ca_file,
+        publish=hub.publish,
     )
 
 
@@ -275,6 +295,8 @@ def _start(services: Services) -> list[asyncio.Task[None]]:
         "key_use": services.key_use.run,
         "retention": partial(purge_forever, event_log, days, wall_clock),
         "polls": services.polls.ensure_all,
+        "push.tell": services.hub.tell,
+        "push.watch": services.hub.watch,
     }
     return [loop.create_task(forever(name, run)) for name, run in work.items()]
 
@@ -311,8 +333,12 @@ def _configured(services: Services, kind: str, ident: str) -> None:
 
 
 async def _drain(app: web.Application) -> None:
-    """Refuse what is new while what is in flight ends."""
-    app[SERVICES].pressure.draining = True
+    """Refuse what is new while what is in flight ends; send listeners away, who would not go."""
+    services = app[SERVICES]
+    services.pressure.draining = True
+    await services.hub.close()
+    if services.socket_io is not None:
+        await services.socket_io.close()
 
 
 async def _stop(services: Services, tasks: list[asyncio.Task[None]]) -> None:

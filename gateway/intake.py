@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import orjson
-
 from drivers.base import Receipt
 from gateway.directory import Directory
 from gateway.dispatch import Dispatcher
 from gateway.drift import Drift
 from gateway.ids import Ulids
 from gateway.models import Installation
-from gateway.routing import targets
+from gateway.routing import document, targets
 from gateway.store.base import (
     Append,
     Appended,
@@ -32,7 +30,7 @@ from gateway.store.base import (
 )
 from gateway.store.keys import stored_event
 from schemas import codec
-from schemas.events import WEIGHTS, Event, key_of
+from schemas.events import WEIGHTS, Event
 from schemas.request import Inbound
 from schemas.sink_config import SinkConfig
 
@@ -86,6 +84,10 @@ class Intake:
     ) -> Appended:
         """Store a delivery that was verified just now, whatever its outcome."""
         origin = Origin.of(installation, micros(inbound.received_at))
+        return await self.keep(origin, inbound, receipt)
+
+    async def keep(self, origin: Origin, inbound: Inbound, receipt: Receipt) -> Appended:
+        """Store what came to an instance itself (the Evolution channel), or to an installation."""
         row = NewInbound(
             id=self._ids(),
             received_at=origin.received_at,
@@ -200,7 +202,7 @@ class Intake:
         data = codec.dumps(event.data)
         occurred_at = origin.received_at if event.occurred_at is None else micros(event.occurred_at)
         sinks = self._directory.sinks_of(origin.tenant, origin.instance)
-        chosen = targets(sinks, event.name, lambda: _document(origin, event, data)) if sinks else ()
+        chosen = targets(sinks, event.name, lambda: document(origin, event, data)) if sinks else ()
         return NewEvent(
             id=self._ids(),
             name=event.name,
@@ -249,17 +251,3 @@ class Intake:
 def deferral_name(origin: Origin, name: str) -> str:
     """The unique name of the job that waits for `name` of this installation."""
     return f"{DEFER}/{origin.installation_id}/{name}"
-
-
-def _document(origin: Origin, event: Event, data: bytes) -> dict[str, Any]:
-    """What filters see: the envelope as values."""
-    return {
-        "event": event.name,
-        "key": key_of(event.name),
-        "instance": origin.instance,
-        "driver": origin.driver,
-        "installation_id": origin.installation_id,
-        "provider_event": event.provider_event,
-        "test": event.test,
-        "data": orjson.loads(data),
-    }

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
-from functools import lru_cache
-from typing import Any
+from functools import cache, lru_cache
+from typing import Any, Protocol
 
 import jmespath
+import orjson
 from jmespath.exceptions import JMESPathError
 
-from schemas.events import key_of
+from schemas.events import Event, StoredEvent, key_of
 from schemas.sink_config import SinkConfig
+
+# What searching may raise: the library's own, and what its functions let through. A filter must
+# never be why an event is not accepted.
+_FAILED = (JMESPathError, TypeError, ValueError, LookupError, ArithmeticError, RecursionError)
 
 
 def wants(sink: SinkConfig, name: str) -> bool:
@@ -27,8 +33,9 @@ def targets(
     A disabled sink gets it too: its deliveries are held until it is enabled. One that we switched
     off likewise.
     """
+    shown = cache(document)
     return tuple(
-        s for s in sinks if wants(s, name) and (s.filter is None or passes(s.filter, document()))
+        s for s in sinks if wants(s, name) and (s.filter is None or passes(s.filter, shown()))
     )
 
 
@@ -38,7 +45,7 @@ def passes(expression: str, document: Any) -> bool:
     """
     try:
         return bool(compiled(expression).search(document))
-    except JMESPathError:
+    except _FAILED:
         return False
 
 
@@ -46,3 +53,38 @@ def passes(expression: str, document: Any) -> bool:
 def compiled(expression: str) -> Any:
     """A JMESPath expression, compiled once. Raises JMESPathError."""
     return jmespath.compile(expression)
+
+
+class Source(Protocol):
+    """Where an event comes from."""
+
+    @property
+    def instance(self) -> str: ...
+
+    @property
+    def driver(self) -> str: ...
+
+    @property
+    def installation_id(self) -> str | None: ...
+
+
+def document(source: Source, event: Event | StoredEvent, data: bytes) -> dict[str, Any]:
+    """What filters see of an event: the envelope as values. `data`: the event's, as JSON."""
+    return {
+        "event": event.name,
+        "key": key_of(event.name),
+        "instance": source.instance,
+        "driver": source.driver,
+        "installation_id": source.installation_id,
+        "provider_event": event.provider_event,
+        "test": event.test,
+        "data": _values(data),
+    }
+
+
+def _values(data: bytes) -> Any:
+    """JSON with ordinary numbers, which is what JMESPath calculates with."""
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return json.loads(data)  # a lone surrogate

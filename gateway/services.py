@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from aiohttp import web
 
@@ -26,6 +27,7 @@ from gateway.models import ApiKey
 from gateway.poll import Polls
 from gateway.pressure import Pressure
 from gateway.provider_api import ProviderApi
+from gateway.push import Hub
 from gateway.replay import Replays
 from gateway.security import Principal, RandomBytes, Vault
 from gateway.settings import Settings
@@ -33,6 +35,16 @@ from gateway.store.base import Store
 from gateway.store.history import History
 from gateway.store.registry import Registry
 from sinks.base import Context
+
+
+class Listener(Protocol):
+    """The Socket.IO server, made for its first client."""
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Serve one request."""
+
+    async def close(self) -> None:
+        """Let go of every client."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,6 +73,7 @@ class Services:
     egress: Egress
     sink_context: Context
     claims: Claims
+    hub: Hub
     ids: Ulids
     now: Callable[[], int]
     random: RandomBytes
@@ -68,6 +81,7 @@ class Services:
     admin_digest: str
     replays: Replays
     errands: Errands
+    socket_io: Listener | None = None
 
     def key_used(self, key: ApiKey) -> None:
         """Remember that a key was used, now."""

@@ -33,8 +33,8 @@ class SinkBase(BaseModel):
     """What every kind has. `events`: upper snake keys; empty means all. `retry`: seconds between
     tries, None: default.
 
-    `filter`: a JMESPath expression over the envelope; truthy delivers. `disabled_reason`: why we
-    switched it off.
+    `filter`: a JMESPath expression over the envelope; truthy delivers. `apikey`: the API key that
+    configured the sink, kept only for `include_apikey`. `disabled_reason`: why we switched it off.
     """
 
     # python-re: the patterns look ahead.
@@ -56,9 +56,15 @@ class SinkBase(BaseModel):
     concurrency: int | None = Field(default=None, ge=1, le=256, description="tries at once")
     timeout: float | None = Field(default=None, gt=0, le=120, description="seconds for one try")
     include_apikey: bool = False
+    apikey: str | None = Field(default=None, max_length=1024, repr=False)
     disabled_reason: str | None = None
     created_at: int = 0
     updated_at: int = 0
+
+    @property
+    def shown_apikey(self) -> str | None:
+        """The `apikey` of this sink's envelopes."""
+        return self.apikey if self.include_apikey else None
 
 
 class WebhookConfig(SinkBase):
@@ -186,12 +192,12 @@ MODELS: dict[str, type[SinkBase]] = {
 }
 # Fields that are encrypted at rest and masked in every answer.
 SECRET_FIELDS: dict[str, tuple[str, ...]] = {
-    "webhook": ("headers", "secrets", "query"),
-    "websocket": (),
-    "rabbitmq": ("uri",),
-    "sqs": ("secret_access_key",),
-    "nats": ("url", "password", "token", "creds", "nkey_seed"),
-    "pusher": ("secret",),
+    "webhook": ("apikey", "headers", "secrets", "query"),
+    "websocket": ("apikey",),
+    "rabbitmq": ("apikey", "uri"),
+    "sqs": ("apikey", "secret_access_key"),
+    "nats": ("apikey", "url", "password", "token", "creds", "nkey_seed"),
+    "pusher": ("apikey", "secret"),
 }
 
 

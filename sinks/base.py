@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from schemas.delivery import Health, Message, Outcome
+from schemas.events import StoredEvent
 from schemas.sink_config import SinkConfig
 from sinks.link import Links
 
@@ -55,6 +56,10 @@ class Http(Protocol):
         """
 
 
+async def _to_nobody(_event: StoredEvent, _again: bool) -> None:  # noqa: FBT001 - see Context.publish
+    """Where no clients are served."""
+
+
 @dataclass(slots=True, frozen=True, kw_only=True)
 class Context:
     """What the gateway lends to every sink.
@@ -65,7 +70,8 @@ class Context:
     event (tenant, event id), for what is too large. `apikey`: what `include_apikey` puts into the
     envelope. `user_agent`: `Comporta/<version>`. `timeout`: seconds for one try of a sink that
     names none. `ca_file`: more authorities that TLS to brokers trusts. `links`: the connections to
-    brokers that sinks share.
+    brokers that sinks share. `publish`: has connected clients get an event, also when they had it
+    before (the second argument).
     """
 
     http: Http
@@ -79,6 +85,7 @@ class Context:
     timeout: float = 20.0
     ca_file: str = ""
     links: Links = field(default_factory=Links, repr=False)
+    publish: Callable[[StoredEvent, bool], Awaitable[None]] = _to_nobody
 
 
 class Sink(Protocol):

@@ -250,7 +250,7 @@ class NatsSink:
             message.event,
             naming=self._config.naming,
             server_url=self._context.server_url,
-            apikey=self._context.apikey if self._config.include_apikey else None,
+            apikey=self._config.shown_apikey,
             data=data,
             gap=message.gap,
         )

@@ -130,7 +130,7 @@ class WebhookSink:
             message.event,
             naming=self._config.naming,
             server_url=self._context.server_url,
-            apikey=self._context.apikey if self._config.include_apikey else None,
+            apikey=self._config.shown_apikey,
             destination=self._config.url,
             data=await self._data(message),
             gap=message.gap,

@@ -16,12 +16,15 @@ from gateway.services import SERVICES, Services
 from schemas.errors import ForbiddenError, UnauthorizedError
 
 
-def presented_key(request: web.Request) -> str | None:
-    """The key in `Authorization: Bearer` or `apikey`."""
+def presented_key(request: web.Request, *, in_query: bool = False) -> str | None:
+    """The key in `Authorization: Bearer` or `apikey`; for sockets also the parameter `apikey`,
+    because a browser gives them no headers.
+    """
     kind, _, value = request.headers.get("Authorization", "").partition(" ")
     if kind.lower() == "bearer" and value.strip():
         return value.strip()
-    return request.headers.get("apikey") or None
+    key = request.headers.get("apikey")
+    return key or (request.query.get("apikey") if in_query else None) or None
 
 
 def principal_of(services: Services, key: str | None) -> Principal:
@@ -42,13 +45,20 @@ def principal_of(services: Services, key: str | None) -> Principal:
     )
 
 
-def authorise(services: Services, request: web.Request, permission: str) -> Principal:
-    """The principal of a request that needs `permission`.
+def authorise(
+    services: Services,
+    request: web.Request,
+    permission: str,
+    *,
+    instead: tuple[str, ...] = (),
+    in_query: bool = False,
+) -> Principal:
+    """The principal of a request that needs `permission`, or one of those that serve `instead`.
 
     Raises UnauthorizedError or ForbiddenError.
     """
-    principal = principal_of(services, presented_key(request))
-    if permission != ANY_KEY and not principal.may(permission):
+    principal = principal_of(services, presented_key(request, in_query=in_query))
+    if permission != ANY_KEY and not any(map(principal.may, (permission, *instead))):
         raise ForbiddenError(f"this API key lacks the permission {permission}")
     return principal
 
@@ -70,7 +80,13 @@ def _guarded(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespon
             request[EVOLUTION] = True
         if route.permission == PUBLIC:
             return await route.handler(call_of(request, _NOBODY))
-        principal = authorise(request.app[SERVICES], request, route.permission)
+        principal = authorise(
+            request.app[SERVICES],
+            request,
+            route.permission,
+            instead=route.instead,
+            in_query=route.key_in_query,
+        )
         return await route.handler(call_of(request, principal))
 
     return handle

@@ -111,6 +111,7 @@ def details_of(error: ValidationError) -> tuple[Detail, ...]:
 
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +122,7 @@ class Route:
     OpenAPI document; `answers`: status -> what it means. `query`: names of its query parameters.
     """
 
-    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+    method: Method
     path: str
     handler: Handler
     permission: str

@@ -19,6 +19,7 @@ from gateway.api import (
     replays,
     send_test,
     sinks,
+    ws,
 )
 from gateway.api.route import Route
 
@@ -34,6 +35,7 @@ ROUTES: tuple[Route, ...] = (
     *dispatches.ROUTES,
     *replays.ROUTES,
     *claims.ROUTES,
+    *ws.ROUTES,
     *instances.ROUTES,
     *keys.ROUTES,
     *health.ROUTES,

@@ -63,7 +63,7 @@ def read_events(reading: Reading, value: Any) -> tuple[str, ...] | None:
     keys: dict[str, None] = {}
     unknown: list[tuple[int, str]] = []
     for index, entry in enumerate(value):
-        named = expand(entry) or _messaging_group(entry)
+        named = named_by(entry)
         keys.update(dict.fromkeys(named))
         if not named:
             unknown.append((index, entry[:64]))
@@ -75,10 +75,11 @@ def read_events(reading: Reading, value: Any) -> tuple[str, ...] | None:
     return tuple(keys)
 
 
-def _messaging_group(entry: str) -> tuple[str, ...]:
-    """`messages.*` and the like."""
+def named_by(entry: str) -> tuple[str, ...]:
+    """The keys that one name selects: of an event, of a group (`order.*`, `messages.*`)."""
     key = to_key(entry)
-    return tuple(k for k in MESSAGING if k.startswith(key[:-1])) if key.endswith("_*") else ()
+    group = tuple(k for k in MESSAGING if k.startswith(key[:-1])) if key.endswith("_*") else ()
+    return expand(entry) or group
 
 
 def read_pairs(

@@ -18,11 +18,11 @@ from schemas.sink_config import KINDS, MODELS, Kind
 # What find returned and clients post back: ours to know, not theirs to set.
 _ECHOED = frozenset(
     "id instanceId instance_id instanceName instance name kind createdAt updatedAt created_at"
-    " updated_at disabled_reason disabledReason warnings".split()
+    " updated_at disabled_reason disabledReason warnings apikey".split()
 )
 _FOREIGN = frozenset({*KINDS, "kafka"})
 _NOT_SETTABLE = frozenset(
-    "id tenant instance name kind disabled_reason created_at updated_at secrets".split()
+    "id tenant instance name kind apikey disabled_reason created_at updated_at secrets".split()
 )
 _MORE_SPELLINGS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("webhook", "webhook_by_events"): ("byEvents", "by_events"),

@@ -11,6 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
+from gateway.api.auth import presented_key
 from gateway.api.route import ANY_KEY, Call, Handler, Route, respond
 from gateway.api.sink_body import Identity, merge_body, rotate_secret
 from gateway.api.sink_row import empty_row, row
@@ -73,9 +74,15 @@ async def _set(kind: Kind, call: Call) -> web.Response:
         kind, body, stored, identity=identity, now=services.now(), rules=rules_of(call)
     )
     await services.directory.ensure_instance(tenant, instance, services.ids)
-    saved = await services.directory.save_sink(merged.config)
+    saved = await services.directory.save_sink(_with_apikey(merged.config, call))
     services.dispatcher.wake()
     return respond(row(saved, warnings=merged.warnings, reveal_secret=True), 201)
+
+
+def _with_apikey(config: SinkConfig, call: Call) -> SinkConfig:
+    """The configuration with the key it was made with, if its envelopes are to hold one."""
+    key = (presented_key(call.request) or config.apikey) if config.include_apikey else None
+    return config.model_copy(update={"apikey": key})
 
 
 async def _find(kind: Kind, call: Call) -> web.Response:

@@ -20,14 +20,21 @@ TOKEN = "Bearer super-secret"
 
 
 class WebhookRig:
-    secrets = (SECRET, SECRET.removeprefix("whsec_"), "super-secret", "jwt-secret", "query-secret")
+    secrets = (
+        SECRET,
+        SECRET.removeprefix("whsec_"),
+        "super-secret",
+        "jwt-secret",
+        "query-secret",
+        "cmp_secret",
+    )
 
     def __init__(self, receiver: Receiver, egress: Egress) -> None:
         self._receiver = receiver
         self._warm = asyncio.Event()
         self._warm.set()
         receiver.answer = self._answer
-        self.context = a_context(egress, apikey="cmp_secret")
+        self.context = a_context(egress)
         self.config = WebhookConfig(
             id="01hm6sink",
             tenant="default",
@@ -36,6 +43,7 @@ class WebhookRig:
             headers={"X-Token": TOKEN, "jwt_key": "jwt-secret"},
             secrets=((SECRET, None),),
             query={"key": "query-secret"},
+            apikey="cmp_secret",
         )
 
     async def _answer(self, got: Got) -> web.StreamResponse:
