@@ -5,6 +5,7 @@ gives them.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,27 +46,55 @@ def _split(keys: str) -> list[str]:
 
 
 def _kept(path: Path) -> str | None:
+    """What a key file holds, None when there is none. An empty one is damage, not a first start."""
     try:
-        return path.read_text().strip() or None
+        kept = path.read_text().strip()
     except FileNotFoundError:
         return None
     except OSError as error:
         raise SettingsError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError:
+        kept = ""
+    if not kept:
+        raise SettingsError(f"{path} holds no key: restore it from a backup, or remove it")
+    return kept
 
 
 def _keep(path: Path, value: str) -> str:
-    """Write once, readable by the owner only; whoever came first wins."""
+    """Write once, readable by the owner only; whoever came first wins. A key file is whole from the
+    moment it has its name: half a key would be another key after the next start.
+    """
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return _kept(path) or value
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft.unlink(missing_ok=True)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(value + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        _publish(draft, path)
     except OSError as error:
         raise SettingsError(
             f"cannot write {path}: {error.strerror}; set COMPORTA_DATA_DIR"
         ) from None
-    with os.fdopen(descriptor, "w") as file:
-        file.write(value + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    return value
+    finally:
+        with suppress(OSError):
+            draft.unlink()
+    return _kept(path) or value
+
+
+def _publish(draft: Path, path: Path) -> None:
+    """Give the file its name, unless another has it, and have the folder remember."""
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return
+    except OSError:  # a file system without hard links
+        if not path.exists():
+            draft.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

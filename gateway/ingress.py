@@ -47,6 +47,7 @@ from schemas.request import Grant, Inbound, Reply
 
 HOP_HEADER = "comporta-hop"
 MOST_HOPS = 3
+MOST_PARAMETERS = 200
 REFUSALS_KEPT = 200
 
 
@@ -102,7 +103,7 @@ class Ingress:
         wait = self.paces.take(installation.id, self.monotonic())
         if wait:
             raise TooManyRequestsError("too many deliveries a second", retry_after=int(wait) + 1)
-        inbound = await self._inbound(request)
+        inbound = await self.read(request)
         self.crash("after_read")
         grant = self._grant(driver, installation)
         if driver.handshake is not None:
@@ -135,7 +136,8 @@ class Ingress:
         now = self.now()
         return any(t == key and (until is None or until > now) for t, until in installation.tokens)
 
-    async def _inbound(self, request: web.Request) -> Inbound:
+    async def read(self, request: web.Request) -> Inbound:
+        """A request as drivers see it. Raises a RequestError for what nobody could read."""
         if not is_known_type(
             request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         ):
@@ -152,7 +154,7 @@ class Ingress:
         return Inbound(
             method=request.method,
             headers=headers,
-            query=_query(request.query_string) if request.query_string else {},
+            query=_query(request.rel_url.raw_query_string),
             body=body,
             received_at=datetime.fromtimestamp(self.now() / 1_000_000, UTC),
         )
@@ -225,8 +227,13 @@ class Ingress:
 
 
 def _query(raw: str) -> dict[str, tuple[str, ...]]:
+    """Raises BadRequestError."""
     found: dict[str, tuple[str, ...]] = {}
-    for name, value in parse_qsl(raw, keep_blank_values=True, max_num_fields=200):
+    try:
+        pairs = parse_qsl(raw, keep_blank_values=True, max_num_fields=MOST_PARAMETERS)
+    except ValueError:
+        raise BadRequestError(f"more than {MOST_PARAMETERS} query parameters") from None
+    for name, value in pairs:
         found[name] = (*found.get(name, ()), value)
     return found
 

@@ -9,6 +9,7 @@ import asyncio
 import zlib
 
 from aiohttp import web
+from aiohttp.http_exceptions import PayloadEncodingError
 
 from schemas.errors import (
     BadRequestError,
@@ -19,6 +20,9 @@ from schemas.errors import (
 
 READ_SECONDS = 10.0
 DRAIN_SECONDS, DRAIN_BYTES = 1.0, 8 * 1024 * 1024
+MOST_MEMBERS = 32
+# What aiohttp says of a body that breaks HTTP: bad chunks, fewer bytes than announced.
+UNREADABLE = (web.RequestPayloadError, PayloadEncodingError)
 _WINDOW = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
 
@@ -28,22 +32,26 @@ class RequestTimeoutError(RequestError):
     status, error, code = 408, "Request timeout", "request_timeout"
 
 
-async def read_body(request: web.Request, limit: int) -> bytes:
-    """The whole body with its Content-Encoding undone, at most `limit` bytes of either.
+async def read_body(request: web.Request, limit: int, within: float = READ_SECONDS) -> bytes:
+    """The whole body with its Content-Encoding undone, at most `limit` bytes of either, read
+    `within` seconds.
 
     Raises TooLargeError, UnsupportedMediaTypeError, BadRequestError or RequestTimeoutError.
     """
-    if request.headers.get("Transfer-Encoding", "chunked").strip().lower() != "chunked":
+    codings = ",".join(request.headers.getall("Transfer-Encoding", ["chunked"]))
+    if codings.strip().lower() != "chunked":
         raise BadRequestError("only `Transfer-Encoding: chunked` is understood")
     encoding = _encoding(request)
     if (request.content_length or 0) > limit:
         await _drain(request)
         raise TooLargeError(f"the body is larger than {limit} bytes")
     try:
-        async with asyncio.timeout(READ_SECONDS):
+        async with asyncio.timeout(within):
             raw = await _read(request, limit)
     except TimeoutError:
-        raise RequestTimeoutError(f"the body did not arrive within {READ_SECONDS:g} s") from None
+        raise RequestTimeoutError(f"the body did not arrive within {within:g} s") from None
+    except UNREADABLE as error:
+        raise BadRequestError(f"the body cannot be read: {error}", code="invalid_body") from None
     if raw is None:
         await _drain(request)
         raise TooLargeError(f"the body is larger than {limit} bytes")
@@ -82,8 +90,9 @@ async def _drain(request: web.Request) -> None:
 
 
 def inflate(raw: bytes, encoding: str, limit: int) -> bytes:
-    """`raw` decompressed, whole and at most `limit` bytes. Raises BadRequestError,
-    TooLargeError.
+    """`raw` decompressed, whole and at most `limit` bytes.
+
+    Raises BadRequestError or TooLargeError.
     """
     windows = (_WINDOW[encoding], -15) if encoding == "deflate" else (_WINDOW[encoding],)
     for window in windows:
@@ -95,6 +104,7 @@ def inflate(raw: bytes, encoding: str, limit: int) -> bytes:
 
 
 def _inflate(raw: bytes, window: int, limit: int) -> bytes:
+    """Every member of a gzip file; each costs a copy of the rest, so not any number of them."""
     parts, size, left = [], 0, raw
     while left:
         machine = zlib.decompressobj(window)
@@ -102,8 +112,8 @@ def _inflate(raw: bytes, window: int, limit: int) -> bytes:
         size += len(part)
         if size > limit:
             raise TooLargeError(f"the body is larger than {limit} bytes when decompressed")
-        if not machine.eof:
-            raise zlib.error("truncated")
+        if not machine.eof or len(parts) == MOST_MEMBERS:
+            raise zlib.error("truncated, or in too many pieces")
         parts.append(part)
         left = machine.unused_data
     if not parts:

@@ -6,8 +6,7 @@ import asyncio
 import os
 import signal
 import ssl
-import sys
-from contextlib import suppress
+from functools import partial
 
 import uvloop
 from aiohttp import web
@@ -16,10 +15,12 @@ from gateway import log
 from gateway.app import build
 from gateway.bootstrap import Keys, ensure_keys
 from gateway.settings import Settings
+from gateway.supervisor import Supervisor
 from gateway.version import VERSION
 
 KEEP_ALIVE = 15.0
-SHUTDOWN_SECONDS = 5.0
+SHUTDOWN_SECONDS = 3.0  # for requests that are being served
+OVERDUE_SECONDS = 24.5  # after which a stop that hangs is cut short: leases run out by themselves
 BACKLOG = 1024
 
 
@@ -34,18 +35,18 @@ def serve(settings: Settings) -> int:
         )
     if settings.workers == 1:
         return run_worker(settings, keys)
-    return _supervise(settings, keys)
+    return Supervisor(settings.workers, partial(run_worker, settings, keys)).run()
 
 
-def run_worker(settings: Settings, keys: Keys) -> int:
-    """One serving process."""
+def run_worker(settings: Settings, keys: Keys, parent: int | None = None) -> int:
+    """One serving process. `parent`: a pipe that ends with the supervisor."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(settings, keys))
+        return runner.run(_serve(settings, keys, parent))
 
 
-async def _serve(settings: Settings, keys: Keys) -> int:
+async def _serve(settings: Settings, keys: Keys, parent: int | None) -> int:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    _listen_for_the_end(stop, parent)
     runner = web.AppRunner(
         build(settings, keys),
         access_log=None,
@@ -64,8 +65,6 @@ async def _serve(settings: Settings, keys: Keys) -> int:
             reuse_port=settings.workers > 1 or None,
         )
         await site.start()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, _asked_to_stop, stop)
         log.get().info("gateway.started", host=settings.host, port=settings.port, version=VERSION)
         await stop.wait()
         log.get().info("gateway.stopping")
@@ -75,11 +74,30 @@ async def _serve(settings: Settings, keys: Keys) -> int:
     return 0
 
 
-def _asked_to_stop(stop: asyncio.Event) -> None:
-    """Once: finish what is in flight. Twice: now."""
-    if stop.is_set():
-        os._exit(1)
-    stop.set()
+def _listen_for_the_end(stop: asyncio.Event, parent: int | None) -> None:
+    """Have `stop` set by a signal, or by the end of the supervisor."""
+    loop = asyncio.get_running_loop()
+
+    def asked() -> None:
+        if stop.is_set():
+            os._exit(1)  # asked twice: now
+        stop.set()
+        loop.call_later(OVERDUE_SECONDS, _cut_short)
+
+    for number in (signal.SIGTERM, signal.SIGINT) if parent is None else (signal.SIGTERM,):
+        loop.add_signal_handler(number, asked)
+    if parent is not None:
+
+        def orphaned() -> None:
+            loop.remove_reader(parent)
+            asked()
+
+        loop.add_reader(parent, orphaned)
+
+
+def _cut_short() -> None:
+    log.get().error("gateway.stop_overdue", seconds=OVERDUE_SECONDS)
+    os._exit(1)
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:
@@ -88,52 +106,3 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(settings.tls_cert, settings.tls_key)
     return context
-
-
-def _supervise(settings: Settings, keys: Keys) -> int:
-    """Keep `workers` processes alive; stop them all when asked to."""
-    children: set[int] = set()
-    stopping: list[int] = []
-
-    def stop(number: int, _frame: object) -> None:
-        stopping.append(number)
-        for child in children:
-            with suppress(ProcessLookupError):
-                os.kill(child, signal.SIGTERM)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    while not stopping or children:
-        while not stopping and len(children) < settings.workers:
-            children.add(_fork(settings, keys))
-        with suppress(InterruptedError, ChildProcessError):
-            pid, status = os.wait()
-            children.discard(pid)
-            if not stopping:
-                code = os.waitstatus_to_exitcode(status)
-                log.get().error("worker.died", pid=pid, exit_code=code)
-                if code == 2:
-                    return _give_up(children)
-    return 0
-
-
-def _give_up(children: set[int]) -> int:
-    """A worker that cannot start at all would only be started again for ever."""
-    for child in children:
-        with suppress(ProcessLookupError):
-            os.kill(child, signal.SIGTERM)
-    return 1
-
-
-def _fork(settings: Settings, keys: Keys) -> int:
-    pid = os.fork()
-    if pid:
-        return pid
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_DFL)
-    try:
-        status = run_worker(settings, keys)
-    except Exception as error:  # noqa: BLE001 - the child must end here, whatever happened
-        print(f"comporta: worker: {error}", file=sys.stderr)
-        status = 2
-    os._exit(status)

@@ -8,6 +8,7 @@ fields; a test holds it to that.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -23,7 +24,10 @@ from pydantic import (
     model_validator,
 )
 
+from schemas.target import AllowList
+
 PREFIX = "COMPORTA_"
+MONTH = 31 * 86_400.0  # seconds
 
 
 class SettingsError(Exception):
@@ -37,18 +41,29 @@ def _comma_list(value: Any) -> Any:
 
 
 CommaList = Annotated[tuple[str, ...], BeforeValidator(_comma_list)]
-CommaNumbers = Annotated[tuple[float, ...], BeforeValidator(_comma_list)]
-Switch = Annotated[
-    bool,
-    BeforeValidator(lambda v: {"on": True, "off": False}.get(v, v) if isinstance(v, str) else v),
-]
+Delay = Annotated[float, Field(ge=0, le=MONTH, allow_inf_nan=False)]
+Delays = Annotated[tuple[Delay, ...], BeforeValidator(_comma_list)]
+AnyCase = BeforeValidator(lambda v: v.lower() if isinstance(v, str) else v)
 
 
 def _base_url(value: str) -> str:
     parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.netloc:
+    if value and (parts.scheme not in {"http", "https"} or not parts.hostname):
         raise ValueError("is not an http(s) URL")
+    if parts.query or parts.fragment or parts.username:
+        raise ValueError("is a scheme, a host and perhaps a path, nothing more")
     return value.rstrip("/")
+
+
+def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        ip_network(value)
+    return values
+
+
+def _allowed(values: tuple[str, ...]) -> tuple[str, ...]:
+    AllowList.parse(values)
+    return values
 
 
 class Settings(BaseModel):
@@ -60,7 +75,7 @@ class Settings(BaseModel):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8080, ge=0, le=65535, description="port to listen on")
-    public_url: Annotated[str, AfterValidator(lambda v: _base_url(v) if v else v)] = Field(
+    public_url: Annotated[str, AfterValidator(_base_url)] = Field(
         "", description="the URL that providers and links use; http://host:port when empty"
     )
     data_dir: Path = Field(
@@ -82,7 +97,7 @@ class Settings(BaseModel):
     workers: int = Field(
         1, ge=1, le=64, description="processes (SO_REUSEPORT); more than 1 needs PostgreSQL"
     )
-    allow_targets: CommaList = Field(
+    allow_targets: Annotated[CommaList, AfterValidator(_allowed)] = Field(
         (), description="CIDRs and host names that outbound requests may reach although private"
     )
     require_https: bool = Field(
@@ -92,36 +107,48 @@ class Settings(BaseModel):
         2_097_152, ge=1024, description="bytes of one inbound body, after decompression"
     )
     ingest_rate: float = Field(
-        0, ge=0, description="accepted requests per second per installation; 0 is off"
+        0,
+        ge=0,
+        le=1e6,
+        multiple_of=0.001,
+        description="accepted requests per second per installation; 0 is off",
     )
     max_backlog: int = Field(
         1_000_000, ge=1, description="deliveries due and not yet sent before ingress answers 503"
     )
-    retention_days: float = Field(30, gt=0, description="age at which finished things are purged")
-    retry_schedule: CommaNumbers = Field(
+    retention_days: float = Field(
+        30, gt=0, le=36_500, description="age at which finished things are purged"
+    )
+    retry_schedule: Delays = Field(
         (5, 300, 1800, 7200, 18000, 36000, 36000),
         description="seconds between attempts, for every sink",
     )
     delivery_timeout: float = Field(20, gt=0, le=120, description="seconds for one webhook attempt")
     lease_seconds: float = Field(
-        30, ge=1, description="how long a process that died holds its deliveries"
+        30, ge=1, le=3600, description="how long a process that died holds its deliveries"
     )
-    crash_at: str = Field("", description="fault tests only: exit at the named point")
-    auth: Switch = Field(
+    crash_at: str = Field(
+        "", pattern=r"^(\w+(:\d+)?)?$", description="fault tests only: exit at the named point"
+    )
+    auth: bool = Field(
         True, description="off (loopback only): requests without a key act as the admin"
     )
     tls_cert: str = Field("", description="certificate file, to serve https directly")
     tls_key: str = Field("", description="key file of that certificate")
-    trusted_proxies: CommaList = Field((), description="CIDRs whose X-Forwarded-* are believed")
+    trusted_proxies: Annotated[CommaList, AfterValidator(_networks)] = Field(
+        (), description="CIDRs whose X-Forwarded-* are believed"
+    )
     cors_origins: CommaList = Field(
         (), description="origins allowed for browsers, REST and websocket"
     )
     ca_file: str = Field("", description="extra CA bundle for outbound TLS")
     websocket_max_connections: int = Field(10_000, ge=1, description="per process")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], AnyCase] = Field(
         "info", description="least level logged"
     )
-    log_format: Literal["json", "console"] = Field("json", description="`console` for people")
+    log_format: Annotated[Literal["json", "console"], AnyCase] = Field(
+        "json", description="`console` for people"
+    )
     otlp_endpoint: str = Field("", description="traces, when set")
     metrics_public: bool = Field(
         False, description="/metrics without a key although not bound to loopback"
@@ -172,9 +199,9 @@ class Settings(BaseModel):
             raise ValueError("COMPORTA_AUTH=off is only for a loopback COMPORTA_HOST")
         if bool(self.tls_cert) is not bool(self.tls_key):
             raise ValueError("COMPORTA_TLS_CERT and COMPORTA_TLS_KEY go together")
-        scheme = self.store_url.partition(":")[0]
-        if scheme not in {"sqlite", "postgresql", "postgres"}:
-            raise ValueError("COMPORTA_STORE is neither a sqlite:/// nor a postgresql:// URL")
+        kinds = ("sqlite:///", "postgresql://", "postgres://")
+        if self.store_url.lower() in kinds or not self.store_url.startswith(kinds):
+            raise ValueError("COMPORTA_STORE is neither sqlite:///FILE nor a postgresql:// URL")
         return self
 
     @property
@@ -190,7 +217,7 @@ class Settings(BaseModel):
     @property
     def is_postgres(self) -> bool:
         """Whether the store is PostgreSQL."""
-        return self.store_url.startswith(("postgresql:", "postgres:"))
+        return self.store_url.startswith(("postgresql://", "postgres://"))
 
     @property
     def is_loopback(self) -> bool:

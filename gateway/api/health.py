@@ -6,7 +6,6 @@ from aiohttp import web
 
 from gateway.api.auth import authorise
 from gateway.api.route import ANY_KEY, PUBLIC, Call, Route, respond
-from schemas.errors import StoreUnavailableError
 
 
 async def healthz(_call: Call) -> web.Response:
@@ -16,14 +15,7 @@ async def healthz(_call: Call) -> web.Response:
 
 async def readyz(call: Call) -> web.Response:
     """The store takes writes, migrations are current, nothing is shutting down."""
-    trouble = "shutting down" if call.services.pressure.draining else None
-    if trouble is None:
-        try:
-            await call.services.store.check()
-        except StoreUnavailableError as error:
-            trouble = error.message
-    if trouble is None:
-        trouble = await call.services.pressure.find_trouble()
+    trouble = await call.services.pressure.find_unready()
     if trouble is not None:
         body = {"status": "unavailable", "error": "Unavailable", "message": trouble}
         return respond(body, 503, {"Retry-After": "5"})
