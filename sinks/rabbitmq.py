@@ -248,10 +248,11 @@ class RabbitmqSink:
         return self._retry(broker_text(error))
 
     def _silence(self) -> str:
+        """Why nothing came in time."""
         peer = self._link.peer if self._link else None
-        if peer is not None and peer.blocked:
-            return BLOCKED
-        return f"no confirm within {self._timeout:g} s"
+        if peer is None:
+            return f"no connection within {self._timeout:g} s"
+        return BLOCKED if peer.blocked else f"no confirm within {self._timeout:g} s"
 
     def _retry(self, reason: str, *, counts: bool = True) -> Retry:
         hint = ""

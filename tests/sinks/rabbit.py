@@ -88,10 +88,17 @@ class RabbitRig:
         connection = await self.connection()
         channel = await connection.channel()
         try:
+            found: list[AbstractIncomingMessage] = []
             source = await channel.get_queue(queue)
-            found = []
-            while message := await source.get(no_ack=True, fail=False):
-                found.append(message)
+            count = source.declaration_result.message_count or 0
+            if not count:
+                return found
+            async with source.iterator() as messages:
+                async for message in messages:
+                    await message.ack()
+                    found.append(message)
+                    if len(found) == count:
+                        break
             return found
         finally:
             await channel.close()

@@ -87,8 +87,10 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def talking(talk: Talk) -> AsyncIterator[int]:
-    """A TCP server that says what `talk` says to each connection; gives its port."""
+async def talking(talk: Talk, context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """A TCP server (with `context`, TLS) that says what `talk` says to each connection; gives its
+    port.
+    """
     running: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -103,7 +105,7 @@ async def talking(talk: Talk) -> AsyncIterator[int]:
             running.discard(task)
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
