@@ -53,9 +53,13 @@ def seq_cursor(call: Call) -> int | None:
 def sliced(
     found: Sequence[T], limit: int, shape: Callable[[T], BaseModel], cursor: Callable[[T], str]
 ) -> web.Response:
-    """An answer of at most `limit`, from one more than that."""
-    kept = found[:limit]
-    following = cursor(kept[-1]) if len(found) > limit else None
+    """An answer of at most `limit`, from one more than that. There may be less than that and yet
+    more to come: see `Page`.
+    """
+    kept, more = found[:limit], getattr(found, "below", None)
+    following = None if more is None else str(more)
+    if len(found) > limit:
+        following = cursor(kept[-1])
     meta = {"next_cursor": following, "per_page": limit}
     return respond({"data": [shape(item).model_dump() for item in kept], "meta": meta})
 

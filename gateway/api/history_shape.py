@@ -234,13 +234,13 @@ def _event(row: EventRow, directory: Directory) -> dict[str, Any]:
 def _last(deliveries: list[DeliveryRow], directory: Directory) -> LastDispatch | None:
     if not deliveries:
         return None
-    row = max(deliveries, key=lambda d: (d.updated_at, d.id))
+    row = max(deliveries, key=lambda d: (d.attempted_at or 0, d.updated_at, d.id))
     return LastDispatch(
         id=row.id,
         sink=_sink_name(row, directory),
         status=dispatch_status(row),
         attempt_response_code=row.status,
-        attempted_at=api_time(row.updated_at) if row.attempts else None,
+        attempted_at=api_time(row.attempted_at),
     )
 
 
@@ -248,7 +248,7 @@ def inbound_data(found: InboundRow, *, whole: bool) -> InboundData:
     """One delivery of a provider; in lists (`whole` False) its body is cut."""
     row = found.row
     body = row.body if whole else row.body[:PREVIEW]
-    text, encoding = _text(body, cut=len(body) < len(row.body))
+    text, encoding = _text(body, cut=len(body) < found.size)
     return InboundData(
         id=row.id,
         driver=found.driver,
@@ -262,8 +262,8 @@ def inbound_data(found: InboundRow, *, whole: bool) -> InboundData:
         headers=_shown(codec.loads(row.headers), is_query=False),
         body=text,
         body_encoding=encoding,
-        body_size=len(row.body),
-        body_truncated=len(body) < len(row.body),
+        body_size=found.size,
+        body_truncated=len(body) < found.size,
         events=[InboundEvent(id=i, name=name, seq=seq) for i, name, seq in found.events],
         created_at=api_time(row.received_at),
     )

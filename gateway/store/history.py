@@ -29,7 +29,9 @@ from gateway.store.scan import SKEW, Scan, first_id
 from gateway.store.stored_event import COLUMNS, stored_event_from
 from schemas.events import StoredEvent
 
-LONGEST_DEFERRAL = 86_400_000_000  # an event that waited so long has an id that much younger
+# An event may come of a delivery that was received before: deferred, enriched, read again. One that
+# came later than this is not found by the time of that delivery.
+LATEST = 86_400_000_000
 UNSETTLED = frozenset({"quarantined", "enriching"})  # outcomes that have an index
 LISTED_BODY = 65_536  # bytes of a body in a list
 
@@ -46,6 +48,18 @@ INBOUND = (
 )
 EXISTS_UNFINISHED = """
 EXISTS (SELECT 1 FROM deliveries AS u WHERE u.seq = w.seq AND u.state IN ('pending', 'leased'))"""
+# Each served by an index of its own.
+PENDING, LEASED, DEAD = (
+    f"SELECT {{}} FROM deliveries WHERE state = '{state}'"
+    for state in ("pending", "leased", "dead")
+)
+UNFINISHED = (PENDING.format("seq"), LEASED.format("seq"))
+STATES = {
+    "pending": (PENDING.format("id"),),
+    "retrying": (PENDING.format("id"),),
+    "delivering": (LEASED.format("id"),),
+    "dead": (DEAD.format("id"),),
+}
 STATUSES = {
     "superseded": "w.superseded <> 0",
     "pending": f"w.superseded = 0 AND {EXISTS_UNFINISHED}",
@@ -89,7 +103,10 @@ class History:
                 sql.parts.append(STATUSES[wanted.status])
 
         columns = ("instance", "name", "installation_id", "driver", "received_at", "superseded")
-        scan = Scan(table="events", key="seq", columns=columns, indexed=indexed, tried=tried)
+        few = UNFINISHED if wanted.status == "pending" else ()
+        scan = Scan(
+            table="events", key="seq", columns=columns, indexed=indexed, tried=tried, few=few
+        )
         seqs, more = await scan.page(self._database, limit, below)
         return Page(await self._events(seqs), more)
 
@@ -100,7 +117,7 @@ class History:
             first = await self._first_seq(wanted.after - SKEW)
             first = first if first is not None else 1 << 62
         if wanted.before is not None:
-            end = await self._first_seq(wanted.before + SKEW + LONGEST_DEFERRAL)
+            end = await self._first_seq(wanted.before + SKEW + LATEST)
         return first, end
 
     async def _first_seq(self, microseconds: int) -> int | None:
@@ -256,7 +273,10 @@ class History:
                 )
 
         columns = ("seq", "tenant", "instance", "sink_id", "state", "attempts", "created_at")
-        scan = Scan(table="deliveries", key="id", columns=columns, indexed=indexed, tried=tried)
+        few = () if dead or seq is not None else STATES.get(wanted.status or "", ())
+        scan = Scan(
+            table="deliveries", key="id", columns=columns, indexed=indexed, tried=tried, few=few
+        )
         ids, more = await scan.page(self._database, limit, below)
         if not ids:
             return Page(below=more)

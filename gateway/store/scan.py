@@ -1,7 +1,8 @@
 """Reading a large table newest first, never more of it at once than a request may cost.
 
 Conditions that an index serves choose what is looked at; the others are tried on what was found, a
-window at a time. When the budget is spent before a page is full, the page says where to go on.
+window at a time. When the budget is spent before a page is full, the page says where to go on. What
+there are only few of, such as unfinished work, is found by an index of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from gateway.ids import ALPHABET
 from gateway.store.base import Database
 from gateway.store.clause import Sql
 
-WINDOWS = (2_000, 16_000, 32_000)
+WINDOWS = (2_000, 20_000, 200_000)
+FEW = 10_000
+CHUNK = 500
 LARGEST = (1 << 63) - 1
 SKEW = 600_000_000  # microseconds that the clocks of two machines may be apart
 _LAST_MILLISECOND = (1 << 48) - 1
@@ -24,7 +27,8 @@ _LAST_MILLISECOND = (1 << 48) - 1
 class Scan:
     """What to read. `key`: the column that orders and is unique. `columns`: what `tried` looks at,
     of a table called `w`. `indexed`: adds conditions that an index on them and `key` serves.
-    `tried`: adds the others.
+    `tried`: adds the others. `few`: queries for the keys of all that can be wanted, each served by
+    an index that holds nothing else.
     """
 
     table: str
@@ -32,6 +36,7 @@ class Scan:
     columns: tuple[str, ...]
     indexed: Callable[[Sql], None]
     tried: Callable[[Sql], None]
+    few: tuple[str, ...] = ()
 
     async def page(
         self, database: Database, limit: int, below: int | str | None
@@ -39,6 +44,9 @@ class Scan:
         """Up to `limit` keys lower than `below`, and what to give as `below` for more (None: there
         is nothing more).
         """
+        keys = await self._few(database) if self.few else None
+        if keys is not None:
+            return await self._among(database, keys, limit, below)
         found: list[Any] = []
         for window in WINDOWS:
             found += await self._window(database, window, limit + 1 - len(found), below)
@@ -49,6 +57,36 @@ class Scan:
                 return found, None
             below = last
         return found, below
+
+    async def _few(self, database: Database) -> set[Any] | None:
+        """All that can be wanted, None when it is too much."""
+        keys: set[Any] = set()
+        for query in self.few:
+            rows = await database.fetch(f"{query} LIMIT {FEW + 1}")
+            if len(rows) > FEW:
+                return None
+            keys.update(row[0] for row in rows)
+        return keys
+
+    async def _among(
+        self, database: Database, keys: set[Any], limit: int, below: int | str | None
+    ) -> tuple[list[Any], int | str | None]:
+        ordered = sorted((k for k in keys if below is None or k < below), reverse=True)
+        found: list[Any] = []
+        for start in range(0, len(ordered), CHUNK):
+            sql = Sql()
+            sql.within(f"w.{self.key}", ordered[start : start + CHUNK])
+            self.indexed(sql)
+            self.tried(sql)
+            rows = await database.fetch(
+                f"SELECT w.{self.key} FROM {self.table} AS w WHERE {sql.where}"  # noqa: S608 - values are parameters
+                f" ORDER BY w.{self.key} DESC LIMIT {sql.mark(limit + 1 - len(found))}",
+                *sql.args,
+            )
+            found += [row[0] for row in rows]
+            if len(found) > limit:
+                return found[:limit], found[limit - 1]
+        return found, None
 
     async def _window(
         self, database: Database, window: int, limit: int, below: int | str | None

@@ -18,6 +18,14 @@ def history(store: Store) -> History:
     return History(store.database)
 
 
+@pytest.fixture(params=[(10_000, 500), (10_000, 1), (0, 500)], ids=["few", "chunks", "many"])
+def amount(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether what is unfinished counts as few, and how much of it is looked at in one go."""
+    few, chunk = request.param
+    monkeypatch.setattr("gateway.store.scan.FEW", few)
+    monkeypatch.setattr("gateway.store.scan.CHUNK", chunk)
+
+
 async def found(history: History, **wanted: object) -> list[str]:
     """The ids of the events that are wanted."""
     page = await history.events(
@@ -86,6 +94,7 @@ async def test_others_see_nothing(store: Store, history: History, make: Maker) -
         assert len(await history.deliveries(wanted, limit=9, below=None)) == 1
 
 
+@pytest.mark.usefixtures("amount")
 async def test_the_status_of_an_event_follows_its_deliveries(
     store: Store, history: History, make: Maker
 ) -> None:
@@ -227,6 +236,7 @@ async def test_a_delivery_shows_its_attempts(store: Store, history: History, mak
     assert await history.delivery(TENANT, "nothing") is None
 
 
+@pytest.mark.usefixtures("amount")
 async def test_deliveries_are_found_by_state_sink_and_event(
     store: Store, history: History, make: Maker
 ) -> None:
@@ -253,7 +263,13 @@ async def test_deliveries_are_found_by_state_sink_and_event(
     assert await ids(status="dead", sink_ids=[]) == []
     assert await ids(status="retrying") == [retrying.id]
     assert len(await ids(status="delivering")) == 1
-    assert len(await ids(status="pending")) == 2
+    pending = await ids(status="pending")
+    assert len(pending) == 2
+    page = await history.deliveries(Wanted(tenant=TENANT, status="pending"), limit=1, below=None)
+    assert [row.id for row in page] == pending[:1]
+    wanted = Wanted(tenant=TENANT, status="pending")
+    page = await history.deliveries(wanted, limit=9, below=page.below)
+    assert [row.id for row in page] == pending[1:]
     assert await ids(status="succeeded") == []
     assert len(await ids(sink_ids=["b"])) == 1
     assert len(await ids(name="order.shipped")) == 1
