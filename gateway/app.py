@@ -20,6 +20,7 @@ from gateway.api.auth import register
 from gateway.api.router import ROUTES
 from gateway.background import Errands, forever
 from gateway.bootstrap import Keys
+from gateway.chats import Chats
 from gateway.claims import PURPOSE, Claims
 from gateway.crash import crash_at
 from gateway.deferral import Deferral
@@ -171,6 +172,7 @@ async def wire(
         sink_context=context,
         claims=claims,
         hub=hub,
+        chats=Chats(store.database),
         ids=ids,
         now=wall_clock,
         random=os.urandom,

@@ -48,6 +48,7 @@ class Directory:
         self._names: dict[tuple[str, str, str], Stored] = {}
         self._keys: dict[str, ApiKey] = {}
         self._tokens: dict[str, Installation] = {}
+        self._numbers: dict[tuple[str, str], Instance] = {}
         self._sinks: dict[str, SinkConfig] = {}
         self._sink_versions: dict[str, int] = {}
         self._by_instance: dict[tuple[str, str], tuple[SinkConfig, ...]] = {}
@@ -158,6 +159,10 @@ class Directory:
         """An instance by its name."""
         return cast("Instance | None", self._names.get(("instance", tenant, name)))
 
+    def instance_by_number(self, tenant: str, number: str) -> Instance | None:
+        """The instance that the Evolution channel knows by this `numberId`."""
+        return self._numbers.get((tenant, number.removeprefix("+")))
+
     def instances(self, tenant: str | None = None) -> list[Instance]:
         """Instances, oldest first."""
         return cast("list[Instance]", self._all("instance", tenant))
@@ -223,6 +228,8 @@ class Directory:
         self._names[record.kind, record.tenant, record.name] = thing
         if isinstance(thing, ApiKey):
             self._keys.update(dict.fromkeys((thing.digest, *(d for d, _ in thing.previous)), thing))
+        if isinstance(thing, Instance) and thing.number:
+            self._numbers[thing.tenant, thing.number.removeprefix("+")] = thing
         if isinstance(thing, Installation):
             self._tokens.update(dict.fromkeys((token for token, _ in thing.tokens), thing))
 
@@ -240,6 +247,8 @@ class Directory:
         _drop(self._names, ((kind, thing.tenant, name_of(kind, thing)),), thing)
         if isinstance(thing, ApiKey):
             _drop(self._keys, (thing.digest, *(d for d, _ in thing.previous)), thing)
+        if isinstance(thing, Instance) and thing.number:
+            _drop(self._numbers, ((thing.tenant, thing.number.removeprefix("+")),), thing)
         if isinstance(thing, Installation):
             _drop(self._tokens, (token for token, _ in thing.tokens), thing)
 

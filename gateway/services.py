@@ -11,6 +11,7 @@ from typing import Protocol
 from aiohttp import web
 
 from gateway.background import Errands
+from gateway.chats import Chats
 from gateway.claims import Claims
 from gateway.directory import Directory
 from gateway.dispatch import Dispatcher
@@ -74,6 +75,7 @@ class Services:
     sink_context: Context
     claims: Claims
     hub: Hub
+    chats: Chats
     ids: Ulids
     now: Callable[[], int]
     random: RandomBytes

@@ -67,11 +67,10 @@ class Context:
     `now`: the wall clock in microseconds. `server_wide`: connections the server's environment
     names, by kind. `guard`: the addresses of a tenant's broker, checked; raises HttpError (blocked,
     dns) unless this host and port may be reached. `claim_url`: a signed, expiring URL of the whole
-    event (tenant, event id), for what is too large. `apikey`: what `include_apikey` puts into the
-    envelope. `user_agent`: `Comporta/<version>`. `timeout`: seconds for one try of a sink that
-    names none. `ca_file`: more authorities that TLS to brokers trusts. `links`: the connections to
-    brokers that sinks share. `publish`: has connected clients get an event, also when they had it
-    before (the second argument).
+    event (tenant, event id), for what is too large. `user_agent`: `Comporta/<version>`. `timeout`:
+    seconds for one try of a sink that names none. `ca_file`: more authorities that TLS to brokers
+    trusts. `links`: the connections to brokers that sinks share. `publish`: has connected clients
+    get an event, also when they had it before (the second argument).
     """
 
     http: Http
@@ -81,7 +80,6 @@ class Context:
     server_wide: Mapping[str, Mapping[str, Any]] = field(repr=False)
     guard: Callable[[str, int], Awaitable[tuple[str, ...]]]
     claim_url: Callable[[str, str], str]
-    apikey: str | None = field(default=None, repr=False)
     timeout: float = 20.0
     ca_file: str = ""
     links: Links = field(default_factory=Links, repr=False)
