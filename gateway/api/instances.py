@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated
 
 from aiohttp import web
@@ -66,7 +67,8 @@ async def list_instances(call: Call) -> web.Response:
     tenant, principal = call.principal.tenant, call.principal
     seen = [i for i in call.services.directory.instances(tenant) if principal.sees(i.name)]
     seen.sort(key=lambda i: i.name)
-    return paged(call, seen, lambda i: _shown(call, i), INSTANCES_PER_PAGE)
+    counted = _installations(call)
+    return paged(call, seen, lambda i: _shown(call, i, counted), INSTANCES_PER_PAGE)
 
 
 async def create_instance(call: Call) -> web.Response:
@@ -85,12 +87,13 @@ async def create_instance(call: Call) -> web.Response:
         skip_superseded=wish.skip_superseded,
         number=wish.number,
     )
-    return data(_shown(call, await services.directory.save("instance", made)), 201)
+    saved = await services.directory.save("instance", made)
+    return data(_shown(call, saved, _installations(call)), 201)
 
 
 async def show_instance(call: Call) -> web.Response:
     """One instance."""
-    return data(_shown(call, _found(call)))
+    return data(_shown(call, _found(call), _installations(call)))
 
 
 async def change_instance(call: Call) -> web.Response:
@@ -109,7 +112,7 @@ async def change_instance(call: Call) -> web.Response:
         lambda: directory.instance(tenant, instance.name),
         lambda current: current.model_copy(update=update),
     )
-    return data(_shown(call, saved))
+    return data(_shown(call, saved, _installations(call)))
 
 
 async def delete_instance(call: Call) -> web.Response:
@@ -146,17 +149,21 @@ def _refuse_taken(call: Call, number: str | None, name: str) -> None:
         raise ConflictError(f"another instance has the number {number} already")
 
 
-def _shown(call: Call, instance: Instance) -> InstanceData:
-    directory = call.services.directory
-    sinks = directory.sinks_of(instance.tenant, instance.name)
-    installations = directory.installations(instance.tenant)
+def _installations(call: Call) -> Counter[str]:
+    """How many each instance has."""
+    found = call.services.directory.installations(call.principal.tenant)
+    return Counter(one.instance for one in found)
+
+
+def _shown(call: Call, instance: Instance, installations: Counter[str]) -> InstanceData:
+    sinks = call.services.directory.sinks_of(instance.tenant, instance.name)
     return InstanceData(
         id=instance.id,
         name=instance.name,
         skip_superseded=instance.skip_superseded,
         number=instance.number,
         sinks=[SinkName(kind=s.kind, name=s.name, enabled=s.enabled) for s in sinks],
-        installations=sum(i.instance == instance.name for i in installations),
+        installations=installations[instance.name],
         created_at=api_time(instance.created_at),
         updated_at=api_time(instance.updated_at),
     )

@@ -1,5 +1,6 @@
 """`/processing/dispatches`: deliveries with their tries, once more or never."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ from aiohttp import web
 
 from tests.api.rig import Api, eventually
 from tests.api.shop import Shop, opened
-from tests.sinks.receiver import Receiver, until
+from tests.sinks.receiver import Got, Receiver, until
 
 
 def refusing(receiver: Receiver, status: int = 500) -> None:
@@ -86,6 +87,32 @@ async def test_what_waits_can_be_canceled_and_nothing_else(api: Api, receiver: R
     receiver.answer = lambda _: web.Response()
     assert (await api.post(f"{path}/retry")).status == 202
     await shop.dispatch(event_id, "succeeded")
+
+
+async def test_what_is_being_sent_is_left_to_itself(api: Api, receiver: Receiver) -> None:
+    shop = await opened(api, url=receiver.url, retry=[])
+    let_go = asyncio.Event()
+
+    async def dawdle(_: Got) -> web.StreamResponse:
+        await let_go.wait()
+        return web.Response()
+
+    receiver.answer = dawdle
+    event_id = await shop.order(1)
+    sending = await shop.dispatch(event_id, "delivering")
+    for action in ("retry", "cancel"):
+        answer = await api.post(f"/processing/dispatches/{sending['id']}/{action}")
+        assert answer.status == 409, action
+    again = (await api.post(f"/processing/events/{event_id}/replay")).data["dispatches"]
+    assert [d["id"] for d in again] != [sending["id"]]
+    let_go.set()
+
+    async def both_done() -> bool:
+        found = (await api.get(f"/processing/events/{event_id}")).data["dispatches"]
+        return [d["status"] for d in found] == ["succeeded"] * 2
+
+    await eventually(both_done)
+    assert len(receiver.got) == 2
 
 
 async def test_a_disabled_sink_holds_its_deliveries(api: Api, receiver: Receiver) -> None:
@@ -173,6 +200,9 @@ async def test_each_sees_its_own(api: Api, shop: Shop, receiver: Receiver) -> No
     reader = await api.limited("EVENTS_READ")
 
     assert [d["id"] for d in (await limited.get("/processing/dispatches")).data] == [ours_id]
+    elsewhere = await api.limited("EVENTS_READ", instance="third")
+    unseen = await elsewhere.get("/processing/dispatches?filter[sink]=webhook")
+    assert set(unseen.faults) == {"filter[sink]"}
     for ident in (theirs_id, "nobody"):
         path = f"/processing/dispatches/{ident}"
         assert (await limited.get(path)).status == 404

@@ -188,6 +188,21 @@ async def test_a_simple_driver_is_switched_on_and_off(api: Api) -> None:
     assert "switched off" in refused.body["message"]
 
 
+async def test_what_is_switched_off_needs_no_settings(api: Api) -> None:
+    assert (await api.put(SHOPIFY, {"enabled": False})).data["enabled"] is False
+    assert (await api.put(SHOPIFY, {"enabled": True})).status == 422
+
+
+async def test_the_custom_client_counts_where_it_is_enabled(api: Api) -> None:
+    await api.put(SHOPIFY, CUSTOM | {"oauth_settings": CUSTOM["oauth_settings"]})
+    made = await api.install("shopify", credentials={}, settings={"shop": "a.myshopify.com"})
+    stored = api.services.directory.installation(made["id"])
+
+    assert stored
+    assert made["status"] == "pending_auth"
+    assert stored.secrets_at(api.services.now()) == ("custom-client-secret",)
+
+
 async def test_the_permission_is_needed_and_one_instance_is_not_enough(api: Api) -> None:
     reader = await api.limited("INSTALLATIONS_MANAGE")
     limited = await api.limited("DRIVERS_MANAGE", instance="loja")

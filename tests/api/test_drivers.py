@@ -120,6 +120,9 @@ async def test_pages_are_linked_and_keep_the_query(api: Api) -> None:
         "prev": f"{PUBLIC}/drivers?{query}&page=1",
         "next": f"{PUBLIC}/drivers?{query}&page=3",
     }
+    end = await api.get(f"/drivers?{query}&page={last}")
+    assert end.body["links"]["next"] is None
+    assert end.body["meta"]["to"] == total
 
 
 async def test_beyond_the_last_page_there_is_nothing(api: Api) -> None:

@@ -315,3 +315,22 @@ async def test_who_lacks_the_permission_learns_nothing(api: Api) -> None:
     assert (await reader.get(f"/installations/{made['id']}")).status == 403
     assert (await reader.get("/installations/nobody")).status == 403
     assert (await reader.post("/installations", {})).status == 403
+
+
+async def test_it_is_configured_on_postgres(api_on_postgres: Api) -> None:
+    api = api_on_postgres
+    oauth = {"redirect_url": CALLBACK, "client_id": "c", "client_secret": "client-secret-1234"}
+    await api.put("/drivers/shopify/settings", {"oauth_settings": oauth})
+    made = await api.install("shopify", credentials={}, settings=SHOP | {"note": "ação 🚀"})
+    token = {"credentials": {"access_token": "shpat_0123456789"}}
+    changed = (await api.patch(f"/installations/{made['id']}", token)).data
+    key = (await api.post("/api-keys", {"name": "ç", "permissions": ["*"]})).data
+
+    assert changed["status"] == "active"
+    assert changed["settings"] == SHOP | {"note": "ação 🚀"}
+    assert (await api.with_key(key["key"]).get("/instances/loja")).data["installations"] == 1
+    assert (await api.post("/instances", {"name": "loja"})).status == 409
+    await api.services.directory.load()
+    assert (await api.get(f"/installations/{made['id']}")).data == changed
+    assert (await api.delete("/instances/loja?confirm=loja")).status == 204
+    assert (await api.get("/installations")).data == []

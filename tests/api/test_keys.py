@@ -136,6 +136,9 @@ async def test_rotation_lets_the_old_key_work_a_little_longer(api: Api) -> None:
     third = (await api.post(f"/api-keys/{first['id']}/rotate", {"overlap_seconds": 0})).data
     assert [await works(api, k["key"]) for k in (first, second, third)] == [False, False, True]
 
+    stored = api.services.directory.api_key(first["id"])
+    assert stored
+    assert stored.previous == ()
     await api.delete(f"/api-keys/{first['id']}")
     assert not await works(api, third["key"])
 

@@ -2,13 +2,17 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gateway.api.route import ANY_KEY, PUBLIC, Route
 from gateway.api.router import ROUTES
-from gateway.security import PERMISSIONS
+from gateway.models import ApiKey
+from gateway.security import PERMISSIONS, digest
 from tests.api.rig import Api, serving
+from tests.api.shop import opened
+from tests.sinks.receiver import Receiver
 
 GUARDED = [route for route in ROUTES if route.permission != PUBLIC]
 
@@ -32,15 +36,16 @@ async def test_nothing_is_told_without_a_key(api: Api) -> None:
 
 
 async def test_the_permission_is_needed_and_no_other_helps(api: Api) -> None:
-    by_permission = {
-        lacking: await api.limited(*(p for p in PERMISSIONS if p != lacking))
-        for lacking in PERMISSIONS
+    ways_in = {(r.permission, *r.instead) for r in GUARDED if r.permission != ANY_KEY}
+    without = {
+        ways: await api.limited(*(p for p in PERMISSIONS if p not in ways)) for ways in ways_in
     }
 
     for route in GUARDED:
         if route.permission == ANY_KEY:
             continue
-        answer = await by_permission[route.permission].call(route.method, asked(route))
+        limited = without[route.permission, *route.instead]
+        answer = await limited.call(route.method, asked(route))
         assert answer.status == 403, route.path
         assert answer.body["error"] == "Forbidden"
         assert route.permission in answer.body["message"]
@@ -69,3 +74,47 @@ async def test_with_auth_off_whoever_asks_is_the_admin(tmp_path: Path) -> None:
         assert (await api.with_key("cmp_wrong").get("/drivers")).status == 401
         limited = api.with_key(made.data["key"])
         assert (await limited.get("/api-keys")).status == 403
+
+
+async def test_another_tenants_things_are_not_there(api: Api, receiver: Receiver) -> None:
+    shop = await opened(api, url=receiver.url)
+    event_id = await shop.order(1)
+    dispatch = await shop.dispatch(event_id, "succeeded")
+    (inbound,) = (await api.get("/processing/webhooks")).data
+    wish = {"filter": {"status": "canceled"}}
+    replay = (await api.post("/processing/replay", wish)).data
+    key = (await api.post("/api-keys", {"name": "k", "permissions": []})).data
+    stranger = ApiKey(
+        id=api.services.ids(), tenant="other", name="x", digest=digest("x"), permissions=("*",)
+    )
+    await api.services.directory.save("api_key", stranger)
+    other = api.with_key("x")
+
+    things = {
+        "installations/{id}": shop.installation["id"],
+        "instances/{instance}": "loja",
+        "processing/events/{id}": event_id,
+        "processing/webhooks/{id}": inbound["id"],
+        "processing/dispatches/{id}": dispatch["id"],
+        "processing/replays/{id}": replay["id"],
+        "api-keys/{id}": key["id"],
+        "drivers/{id}/settings": "hotmart",
+    }
+    tried = 0
+    for route in GUARDED:
+        for shape, ident in things.items():
+            # Settings are created, not found: PUT makes the tenant's own.
+            if not route.path.startswith("/" + shape) or route.method == "PUT":
+                continue
+            body: Any = {} if route.method in {"POST", "PATCH"} else None
+            path = re.sub(r"\{[^}]+\}", ident, route.path) + "?confirm=loja"
+            answer = await other.call(route.method, path, body)
+            assert answer.status == 404, (route.method, route.path, answer.body)
+            tried += 1
+    assert tried >= 20
+    for path in ("installations", "instances", "processing/events", "processing/webhooks"):
+        assert (await other.get(f"/{path}")).data == []
+    for path in ("processing/dispatches", "processing/replays"):
+        assert (await other.get(f"/{path}")).data == []
+    assert (await api.get("/drivers/hotmart")).data["enabled"] is True
+    assert (await other.get("/drivers/hotmart")).data["enabled"] is False

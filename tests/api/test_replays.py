@@ -31,6 +31,21 @@ async def dead_letters(api: Api, receiver: Receiver, count: int, instance: str =
     return shop
 
 
+async def hurry(api: Api, ident: str) -> None:
+    """Let the next slice begin now, whatever the rate says."""
+
+    async def free() -> bool:
+        return bool(
+            await api.services.store.database.write(
+                "UPDATE jobs SET due_at = 0 WHERE ukey = $1 AND owner IS NULL RETURNING id",
+                f"replay/{ident}",
+            )
+        )
+
+    await eventually(free)
+    api.services.jobs.wake()
+
+
 async def all_in(api: Api, status: str, count: int) -> None:
     async def reached() -> bool:
         found = await api.get(f"/processing/dispatches?limit=100&filter[status]={status}")
@@ -143,6 +158,57 @@ async def test_what_began_later_is_left_alone(api: Api, receiver: Receiver) -> N
 
     assert told["done"] == 1
     assert (await api.get(f"/processing/replays/{ident}")).data == told
+
+
+@pytest.mark.parametrize("ending", [{}, {"to": "2999-01-01T00:00:00Z"}])
+async def test_each_is_sent_again_once(
+    api: Api, receiver: Receiver, small_slices: None, ending: Any
+) -> None:
+    """Though each dies again at once, and new ones die meanwhile."""
+    shop = await dead_letters(api, receiver, 4)
+    receiver.answer = lambda _: web.Response(status=500)
+    wish = {"filter": {"status": "dead"} | ending, "rate": 0.01}
+    ident = (await api.post("/processing/replay", wish)).data["id"]
+    path = f"/processing/replays/{ident}"
+
+    async def half() -> bool:
+        return bool((await api.get(path)).data["done"] == 2 and len(receiver.got) == 2)
+
+    await eventually(half)
+    await shop.dispatch(await shop.order(99), "dead")
+    for _ in range(2):
+        before = (await api.get(path)).data["updated_at"]
+        await hurry(api, ident)
+
+        async def went_on(before: str = before) -> bool:
+            return bool((await api.get(path)).data["updated_at"] > before)
+
+        await eventually(went_on)
+    assert (await ended(api, ident))["done"] == 4
+    await all_in(api, "dead", 5)
+    assert len(receiver.got) == 5
+
+
+async def test_what_is_paused_does_nothing(
+    api: Api, receiver: Receiver, small_slices: None
+) -> None:
+    await dead_letters(api, receiver, 3)
+    wish = {"filter": {"status": "dead"}, "rate": 0.01}
+    ident = (await api.post("/processing/replay", wish)).data["id"]
+
+    async def half() -> bool:
+        return bool((await api.get(f"/processing/replays/{ident}")).data["done"] == 2)
+
+    await eventually(half)
+    paused = (await api.post(f"/processing/replays/{ident}/pause")).data
+    await hurry(api, ident)
+
+    async def job_is_gone() -> bool:
+        sql = "SELECT id FROM jobs WHERE ukey = $1"
+        return not await api.services.store.database.fetch(sql, f"replay/{ident}")
+
+    await eventually(job_is_gone)
+    assert (await api.get(f"/processing/replays/{ident}")).data == paused
 
 
 @pytest.mark.parametrize(
