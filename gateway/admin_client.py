@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import ssl
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any
 
 from gateway.settings import Settings
@@ -17,10 +19,11 @@ class AdminError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class AdminClient:
-    """Calls one gateway with one key."""
+    """Calls one gateway with one key. `tls_cert`: the certificate it serves with, if any."""
 
     base_url: str
     key: str
+    tls_cert: str = ""
 
     @classmethod
     def of(cls, settings: Settings) -> AdminClient:
@@ -29,14 +32,12 @@ class AdminClient:
         if not key:
             try:
                 key = (settings.data_dir / "admin.key").read_text().strip()
-            except OSError:
+            except (OSError, ValueError):
                 raise AdminError(
                     "no admin key: set COMPORTA_API_KEY, "
                     "or COMPORTA_DATA_DIR to the folder with admin.key"
                 ) from None
-        host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host
-        scheme = "https" if settings.tls_cert else "http"
-        return cls(f"{scheme}://{host}:{settings.port}", key)
+        return cls(local_url(settings), key, settings.tls_cert)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """The JSON answer. Raises AdminError with the gateway's own message."""
@@ -46,15 +47,35 @@ class AdminClient:
             self.base_url + path, data=data, method=method, headers=headers
         )
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - as above
+            with opener(self.tls_cert).open(request, timeout=30) as answer:
                 return json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as error:
             raise AdminError(_told(error)) from None
-        except OSError as error:
+        except (OSError, HTTPException) as error:
             reason = getattr(error, "reason", error)
             raise AdminError(
                 f"no gateway answers at {self.base_url} ({reason}); is it running?"
             ) from None
+        except ValueError:
+            raise AdminError(f"what answers at {self.base_url} is no gateway") from None
+
+
+def local_url(settings: Settings) -> str:
+    """Where the gateway of these settings is reached from this machine."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    scheme = "https" if settings.tls_cert else "http"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.port}"
+
+
+def opener(tls_cert: str) -> urllib.request.OpenerDirector:
+    """Calls to our own address: never through a proxy, and over TLS to nobody else."""
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+    if tls_cert:
+        context = ssl.create_default_context(cafile=tls_cert)
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.check_hostname = False  # the certificate names the public host, not this address
+        handlers.append(urllib.request.HTTPSHandler(context=context))
+    return urllib.request.build_opener(*handlers)
 
 
 def _told(error: urllib.error.HTTPError) -> str:
@@ -62,5 +83,5 @@ def _told(error: urllib.error.HTTPError) -> str:
         body = json.loads(error.read())
         details = "; ".join(f"{d['path']}: {d['message']}" for d in body.get("details", []))
         return f"{body['error']}: {body.get('message', '')}" + (f" ({details})" if details else "")
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return f"the gateway answered {error.code}"

@@ -27,18 +27,26 @@ class Keys:
 
 
 def ensure_keys(settings: Settings, random: RandomBytes) -> Keys:
-    """The vault and admin key of this installation, made on first start. Raises SettingsError."""
-    sealed = settings.secret_keys.get_secret_value()
-    if not sealed:
-        path = settings.data_dir / "secret.key"
-        sealed = _kept(path) or _keep(path, Fernet.generate_key().decode())
-    given = settings.api_key.get_secret_value()
-    if given:
-        return Keys(Vault(_split(sealed)), given, is_new=False)
-    path = settings.data_dir / "admin.key"
-    stored = _kept(path)
-    admin = stored or _keep(path, new_api_key(random))
-    return Keys(Vault(_split(sealed)), admin, is_new=stored is None)
+    """The vault and admin key of this installation, made on first start.
+
+    Raises SettingsError or SecretsError.
+    """
+    sealed, admin = kept_keys(settings)
+    if sealed is None:
+        sealed = _keep(settings.data_dir / "secret.key", Fernet.generate_key().decode())
+    vault = Vault(_split(sealed))
+    if admin is not None:
+        return Keys(vault, admin, is_new=False)
+    return Keys(vault, _keep(settings.data_dir / "admin.key", new_api_key(random)), is_new=True)
+
+
+def kept_keys(settings: Settings) -> tuple[str | None, str | None]:
+    """The encryption keys and the admin key as they were given or kept; None for what the first
+    start has yet to make. Raises SettingsError.
+    """
+    sealed = settings.secret_keys.get_secret_value() or _kept(settings.data_dir / "secret.key")
+    admin = settings.api_key.get_secret_value() or _kept(settings.data_dir / "admin.key")
+    return sealed, admin
 
 
 def _split(keys: str) -> list[str]:

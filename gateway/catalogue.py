@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from drivers import DRIVERS
+from drivers.verify import Choice, Hmac, Refuse, Scheme, UrlOnly
 from schemas import codec
 
 
@@ -10,7 +13,8 @@ def as_table() -> str:
     """One line per driver, aligned."""
     rows = [("SLUG", "NAME", "PROOF", "STATUS", "EVENTS")]
     rows += [
-        (d.slug, d.name, proof(d.slug), d.status, str(len(d.supported_events))) for d in DRIVERS
+        (d.slug, d.name, "/".join(proofs(d.scheme)), d.status, str(len(d.supported_events)))
+        for d in DRIVERS
     ]
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
     return "\n".join(
@@ -18,12 +22,29 @@ def as_table() -> str:
     )
 
 
-def proof(slug: str) -> str:
-    """How strong a driver's deliveries are proven: `signed`, `token` or `url` only."""
-    scheme = next(d.scheme for d in DRIVERS if d.slug == slug)
-    if scheme.binds_body:
-        return "signed"
-    return "token" if scheme.reveals_secret else "url"
+def proofs(scheme: Scheme) -> tuple[str, ...]:
+    """Every way a scheme takes a delivery for genuine, strongest first: `signed` (a key and what
+    the delivery says), a static `token`, or the secret `url` alone.
+    """
+    found = {word for one in _parts(scheme) for word in _proofs(one)}
+    return tuple(word for word in ("signed", "token", "url") if word in found)
+
+
+def _parts(scheme: Scheme) -> Iterator[Scheme]:
+    if isinstance(scheme, Choice):
+        for one in scheme.schemes:
+            yield from _parts(one)
+    elif not isinstance(scheme, Refuse):
+        yield scheme
+
+
+def _proofs(scheme: Scheme) -> tuple[str, ...]:
+    if scheme.binds_body or isinstance(scheme, Hmac):  # some sign all that is read of the body
+        return ("signed",)
+    if isinstance(scheme, UrlOnly):
+        return ("url",)
+    # A token that nobody has to set up leaves the URL alone until somebody does.
+    return ("token",) if scheme.needs_secret else ("token", "url")
 
 
 def as_json_text() -> str:
@@ -33,7 +54,8 @@ def as_json_text() -> str:
             "slug": d.slug,
             "name": d.name,
             "id": d.id,
-            "proof": proof(d.slug),
+            "proof": proofs(d.scheme)[0],
+            "proofs": proofs(d.scheme),
             "status": d.status,
             "supported_events": d.supported_events,
         }

@@ -10,6 +10,7 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -28,7 +29,12 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
         re.compile(r"\b(whsec_|cmp_|shpss_|shpat_|sk_live_|ak_live_|enc:v1:)[\w+/=-]{6,}"),
         r"\1[redacted]",
     ),
-    (re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"), "[redacted]"),
+    (re.compile(r"(?<=://)[^/\s?#]+(?=@)"), "[redacted]"),
+    (re.compile(r"(/hooks/[\w-]+/)[\w-]+"), r"\1[redacted]"),
+    (
+        re.compile(r"(?i)\b(\w*(?:key|token|secret|password|signature))=[^&\s\"']+"),
+        r"\1=[redacted]",
+    ),
     (re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+"), "[email]"),
     (re.compile(r"(?<!\d)\d{3}\.?\d{3}\.?\d{3}-?\d{2}(?!\d)"), "[cpf]"),
     (
@@ -62,8 +68,30 @@ def _dumps(value: Any, **_: Any) -> str:
     return orjson.dumps(value, default=str).decode()
 
 
+class _Stdout:
+    """Standard output, which may be gone: no log line is worth a delivery."""
+
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            sys.stdout.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+
+
+class _Libraries(logging.Handler):
+    """What libraries log goes the way of our own lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        trace = logging.Formatter().formatException(record.exc_info) if record.exc_info else None
+        told = {"exception": trace} if trace else {}
+        message = record.getMessage()
+        get().log(record.levelno, "library", logger=record.name, message=message, **told)
+
+
 def configure(level: str, style: str) -> None:
-    """Send structlog and the standard library's warnings to stdout in one style."""
+    """Send our log and the libraries' warnings to standard output, in one style."""
     renderer: Any = (
         structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
         if style == "console"
@@ -79,12 +107,10 @@ def configure(level: str, style: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(numeric),
-        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        logger_factory=structlog.PrintLoggerFactory(_Stdout()),  # type: ignore[arg-type]  # all it uses of a file
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(
-        level=max(numeric, logging.WARNING), stream=sys.stderr, force=True, format="%(message)s"
-    )
+    logging.basicConfig(level=max(numeric, logging.WARNING), handlers=[_Libraries()], force=True)
 
 
 def get() -> structlog.typing.FilteringBoundLogger:

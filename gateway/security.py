@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ def random_text(random: RandomBytes, length: int) -> str:
 
 
 def _checksum(body: str) -> str:
-    number, digits = zlib.crc32(body.encode()), ""
+    number, digits = zlib.crc32(body.encode(errors="replace")), ""
     for _ in range(_CHECK_CHARS):
         number, index = divmod(number, 62)
         digits = _ALPHABET[index] + digits
@@ -61,11 +62,20 @@ def _checksum(body: str) -> str:
 
 
 def new_api_key(random: RandomBytes) -> str:
-    """`cmp_` and 40 characters, the last six a checksum, so that a mistyped key is told without a
-    look-up.
-    """
+    """`cmp_` and 40 characters, the last six a checksum: see `is_mistyped`."""
     body = random_text(random, _RANDOM_CHARS)
     return KEY_PREFIX + body + _checksum(body)
+
+
+def is_mistyped(key: str) -> bool:
+    """Whether a key looks like one of ours, but was not made by us: cut off or changed on its way.
+    The key an operator gives may look like anything.
+    """
+    if not key.startswith(KEY_PREFIX):
+        return False
+    body = key.removeprefix(KEY_PREFIX)
+    head, check = body[:_RANDOM_CHARS], body[_RANDOM_CHARS:]
+    return not hmac.compare_digest(check.encode(errors="replace"), _checksum(head).encode())
 
 
 def digest(token: str) -> str:
@@ -123,11 +133,12 @@ class Vault:
     def open(self, row: str, token: str) -> Any:
         """The sealed value. Raises SecretsError for another row's token or an unknown key."""
         try:
-            bound, value = codec.loads(self._fernet.decrypt(token.removeprefix("enc:v1:").encode()))
+            sealed = self._fernet.decrypt(token.removeprefix("enc:v1:").encode())
         except InvalidToken:
             raise SecretsError(
                 f"the secrets of {row} do not open with any of COMPORTA_SECRET_KEYS"
             ) from None
+        bound, value = json.loads(sealed)  # written by us: numbers come back as they were
         if bound != row:
             raise SecretsError(f"the secrets of {row} belong to another row")
         return value

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from gateway.api.route import ANY_KEY, EVOLUTION, PUBLIC, Route, call_of
-from gateway.security import Principal, digest
+from gateway.security import Principal, digest, is_mistyped
 from gateway.services import SERVICES, Services
 from schemas.errors import ForbiddenError, UnauthorizedError
 
@@ -38,7 +38,8 @@ def principal_of(services: Services, key: str | None) -> Principal:
         return services.admin
     found = services.directory.key(presented)
     if found is None or not found.works(presented, services.now()):
-        raise UnauthorizedError("this API key is not valid")
+        hint = ": it was cut off or mistyped" if is_mistyped(key) else ""
+        raise UnauthorizedError(f"this API key is not valid{hint}")
     services.key_used(found)
     return Principal(
         found.tenant, found.id, found.name, frozenset(found.permissions), found.instance

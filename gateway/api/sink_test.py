@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
+from gateway.lane import LONGEST_SEND
 from gateway.services import Services
 from schemas import codec
-from schemas.delivery import Delivered, Message
+from schemas.delivery import Delivered, Message, Outcome, Retry
+from schemas.errors import RequestError
 from schemas.events import NAME_OF, StoredEvent
 from schemas.order import Customer, Item, Order, Payment, commerce
 from schemas.sink_config import SinkConfig
 from sinks import open_sink
+from sinks.base import Context
 
 
 async def send_test(services: Services, config: SinkConfig) -> dict[str, Any]:
     """The answer of `POST /{kind}/test/{instance}`; a failure is a result, not an error."""
     event = _event(services, config)
-    sink = open_sink(config, services.sink_context)
-    try:
-        message = Message(delivery_id=services.ids(), event=event, attempt=1, dedupe_id=event.id)
-        started = services.now()
-        (outcome,) = await sink.send([message])
-    finally:
-        await sink.close()
+    message = Message(delivery_id=services.ids(), event=event, attempt=1, dedupe_id=event.id)
+    started = services.now()
+    outcome = await _try(config, services.sink_context, message)
     exchange = outcome.exchange
     return {
         "success": isinstance(outcome, Delivered),
@@ -37,6 +37,22 @@ async def send_test(services: Services, config: SinkConfig) -> dict[str, Any]:
             "body": exchange.response_body.decode(errors="replace") if exchange else None,
         },
     }
+
+
+async def _try(config: SinkConfig, context: Context, message: Message) -> Outcome:
+    """What came of it; also a sink that cannot even be opened is a result."""
+    try:
+        sink = open_sink(config, context)
+        try:
+            async with asyncio.timeout(LONGEST_SEND):
+                (outcome,) = await sink.send([message])
+        finally:
+            await sink.close()
+    except RequestError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whoever configures the sink wants to know
+        return Retry(reason=f"{type(error).__name__}: {error}"[:300])
+    return outcome
 
 
 def _event(services: Services, config: SinkConfig) -> StoredEvent:

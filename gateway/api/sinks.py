@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ from aiohttp import web
 
 from gateway.api.auth import presented_key
 from gateway.api.route import ANY_KEY, Call, Handler, Route, respond
-from gateway.api.sink_body import Identity, merge_body, rotate_secret
+from gateway.api.sink_body import Identity, Merged, merge_body, rotate_secret
 from gateway.api.sink_row import empty_row, row
 from gateway.api.sink_rules import Rules
 from gateway.api.sink_status import status_of
@@ -26,6 +27,7 @@ from schemas.target import AllowList
 DEFAULT = "default"
 SINK_NAME_LENGTH = 64
 OVERLAP_SECONDS = 86_400
+LONGEST_OVERLAP = 366 * 86_400
 
 
 def _place(call: Call) -> tuple[str, str]:
@@ -67,13 +69,18 @@ async def _set(kind: Kind, call: Call) -> web.Response:
     if not isinstance(body, dict):
         raise BadRequestError(f"send a JSON object that configures the {kind} sink")
     services, tenant = call.services, call.principal.tenant
-    stored = services.directory.find_sink(tenant, kind, instance, name)
-    ident = stored.id if stored else services.ids()
-    identity = Identity(id=ident, tenant=tenant, instance=instance, name=name)
-    merged = merge_body(
-        kind, body, stored, identity=identity, now=services.now(), rules=rules_of(call)
-    )
+
+    def merge() -> Merged:
+        stored = services.directory.find_sink(tenant, kind, instance, name)
+        ident = stored.id if stored else services.ids()
+        identity = Identity(id=ident, tenant=tenant, instance=instance, name=name)
+        return merge_body(
+            kind, body, stored, identity=identity, now=services.now(), rules=rules_of(call)
+        )
+
+    merge()  # what is refused must not make an instance
     await services.directory.ensure_instance(tenant, instance, services.ids)
+    merged = merge()  # over what somebody may have set meanwhile
     saved = await services.directory.save_sink(_with_apikey(merged.config, call))
     services.dispatcher.wake()
     return respond(row(saved, warnings=merged.warnings, reveal_secret=True), 201)
@@ -118,9 +125,10 @@ async def _status(kind: Kind, call: Call) -> web.Response:
 async def _rotate(call: Call) -> web.Response:
     config = _found(call, "webhook")
     body: Any = await call.json()
-    overlap = body.get("overlap_seconds", OVERLAP_SECONDS) if isinstance(body, dict) else None
-    if isinstance(overlap, bool) or not isinstance(overlap, int | float) or overlap < 0:
-        raise BadRequestError("overlap_seconds is a number of seconds, 0 or more")
+    overlap: Any = body.get("overlap_seconds", OVERLAP_SECONDS) if isinstance(body, dict) else None
+    is_number = isinstance(overlap, int | Decimal) and not isinstance(overlap, bool)
+    if not is_number or not 0 <= overlap <= LONGEST_OVERLAP:
+        raise BadRequestError(f"overlap_seconds is a number from 0 to {LONGEST_OVERLAP}")
     if not isinstance(config, WebhookConfig):
         raise ConflictError("only webhooks sign")
     services = call.services
