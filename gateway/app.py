@@ -48,7 +48,7 @@ from gateway.replay import Replays
 from gateway.retention import purge_forever
 from gateway.security import EVERYTHING, Principal, digest
 from gateway.services import SERVICES, Services
-from gateway.settings import Settings
+from gateway.settings import Settings, SettingsError
 from gateway.sink_life import SinkLife
 from gateway.store import open_store
 from gateway.store.base import Store
@@ -92,13 +92,16 @@ async def _run(settings: Settings, keys: Keys, app: web.Application) -> AsyncIte
     ids = Ulids(wall_clock, os.urandom)
     if not settings.is_postgres:
         settings.sqlite_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    store = await open_store(
-        settings.store_url,
-        node=ids(),
-        lease_seconds=settings.lease_seconds,
-        observe=metrics.stored,
-        crash=crash_at(settings.crash_at),
-    )
+    try:
+        store = await open_store(
+            settings.store_url,
+            node=ids(),
+            lease_seconds=settings.lease_seconds,
+            observe=metrics.stored,
+            crash=crash_at(settings.crash_at),
+        )
+    except ValueError as error:
+        raise SettingsError(f"COMPORTA_STORE: {error}") from None
     try:
         services = await wire(settings, keys, store, metrics, ids)
         app[SERVICES] = services

@@ -14,7 +14,7 @@ from aiohttp import web
 from gateway import log
 from gateway.app import build
 from gateway.bootstrap import Keys, ensure_keys
-from gateway.settings import Settings
+from gateway.settings import Settings, SettingsError
 from gateway.supervisor import Supervisor
 from gateway.version import VERSION
 
@@ -27,6 +27,7 @@ BACKLOG = 1024
 def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; gives the exit status."""
     log.configure(settings.log_level, settings.log_format)
+    _check_files(settings)
     keys = ensure_keys(settings, os.urandom)
     if keys.is_new:
         print(
@@ -36,6 +37,14 @@ def serve(settings: Settings) -> int:
     if settings.workers == 1:
         return run_worker(settings, keys)
     return Supervisor(settings.workers, partial(run_worker, settings, keys)).run()
+
+
+def _check_files(settings: Settings) -> None:
+    """Say which file cannot be read: what TLS says of it names none."""
+    for name in ("tls_cert", "tls_key", "ca_file"):
+        path = getattr(settings, name)
+        if path and not os.access(path, os.R_OK):
+            raise SettingsError(f"COMPORTA_{name.upper()}: {path} cannot be read")
 
 
 def run_worker(settings: Settings, keys: Keys, parent: int | None = None) -> int:
