@@ -30,7 +30,7 @@ CREATE TABLE inbounds (
     events TEXT NOT NULL -- JSON list of [event id, name, seq]
 ) STRICT;
 CREATE INDEX inbounds_tenant ON inbounds (tenant, id);
-CREATE INDEX inbounds_unsettled ON inbounds (outcome, id) WHERE outcome IN ('quarantined', 'enriching');
+CREATE INDEX inbounds_unsettled ON inbounds (outcome, id) WHERE outcome = 'quarantined' OR outcome = 'enriching';
 
 CREATE TABLE events (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, -- so that a purged seq never comes back
