@@ -6,12 +6,13 @@ dedupe, routing and deferral are the same for each.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from drivers.base import Receipt
+from drivers.redact import REDACTED
 from gateway.directory import Directory
 from gateway.dispatch import Dispatcher
 from gateway.drift import Drift
@@ -84,7 +85,8 @@ class Intake:
     ) -> Appended:
         """Store a delivery that was verified just now, whatever its outcome."""
         origin = Origin.of(installation, micros(inbound.received_at))
-        return await self.keep(origin, inbound, receipt)
+        query = _without_secrets(inbound.query, {s.value for s in installation.secrets})
+        return await self.keep(origin, replace(inbound, query=query), receipt)
 
     async def keep(self, origin: Origin, inbound: Inbound, receipt: Receipt) -> Appended:
         """Store what came to an instance itself (the Evolution channel), or to an installation."""
@@ -251,3 +253,13 @@ class Intake:
 def deferral_name(origin: Origin, name: str) -> str:
     """The unique name of the job that waits for `name` of this installation."""
     return f"{DEFER}/{origin.installation_id}/{name}"
+
+
+def _without_secrets(
+    query: Mapping[str, tuple[str, ...]], secrets: Collection[str]
+) -> dict[str, tuple[str, ...]]:
+    """A query as it is kept: some providers present the secret itself in it."""
+    return {
+        name: tuple(REDACTED if value in secrets else value for value in values)
+        for name, values in query.items()
+    }

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import orjson
 from aiohttp import web
 from pydantic import BaseModel
 
@@ -27,11 +24,11 @@ from gateway.api.history_shape import (
 from gateway.api.paging import Data, Slice, one_of, refuse
 from gateway.api.route import Call, Route, data
 from gateway.api.text import Body
-from gateway.routing import targets
+from gateway.routing import document, targets
 from gateway.store import bulk, redo
 from gateway.store.rows import DeliveryRow, EventRow
 from schemas.errors import ConflictError, NotFoundError
-from schemas.events import StoredEvent, key_of
+from schemas.events import StoredEvent
 from schemas.sink_config import SinkConfig
 
 STATUSES = ("dispatched", "pending", "enriching", "superseded")
@@ -105,7 +102,7 @@ def _chosen(call: Call, event: StoredEvent, spelled: list[str] | None) -> list[S
     services = call.services
     sinks = services.directory.sinks_of(event.tenant, event.instance)
     if spelled is None:
-        return list(targets(sinks, event.name, lambda: _document(event)))
+        return list(targets(sinks, event.name, lambda: document(event, event, event.data)))
     found: dict[str, SinkConfig] = {}
     for index, name in enumerate(spelled):
         meant = matching(sinks, name)
@@ -113,20 +110,6 @@ def _chosen(call: Call, event: StoredEvent, spelled: list[str] | None) -> list[S
             raise refuse(f"sinks.{index}", f"instance {event.instance} has no such sink")
         found |= {sink.id: sink for sink in meant}
     return list(found.values())
-
-
-def _document(event: StoredEvent) -> dict[str, Any]:
-    """What a sink's filter sees, as when the event came."""
-    return {
-        "event": event.name,
-        "key": key_of(event.name),
-        "instance": event.instance,
-        "driver": event.driver,
-        "installation_id": event.installation_id,
-        "provider_event": event.provider_event,
-        "test": event.test,
-        "data": orjson.loads(event.data),
-    }
 
 
 async def _found(call: Call) -> EventRow:

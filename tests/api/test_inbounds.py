@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -55,6 +56,23 @@ async def test_a_delivery_is_kept_without_its_secrets(api: Api, shop: Shop) -> N
     assert [{k: e[k] for k in ("id", "name")} for e in item["events"]] == events
     event = (await api.get(f"/processing/events/{events[0]['id']}")).data
     assert event["inbound_id"] == item["id"]
+
+
+async def test_a_secret_in_the_url_is_not_kept(api: Api) -> None:
+    made = await api.install("bagy", credentials={"secret": "in-the-url"})
+    path = urlsplit(made["ingest_url"]).path.removeprefix("/gw")
+    body = samples.load("bagy/order_paid_card").body
+    url = f"{api.url}{path}?token=in-the-url&s=in-the-url"
+    async with api.session.post(
+        url, data=body, headers={"Content-Type": "application/json"}
+    ) as got:
+        assert got.status == 200, await got.text()
+
+    database = api.services.store.database
+    ((query, headers, kept),) = await database.fetch("SELECT query, headers, body FROM inbounds")
+    assert b"in-the-url" not in query + headers + kept
+    (item,) = (await api.get("/processing/webhooks")).data
+    assert item["query"] == {"token": "[redacted]", "s": "[redacted]"}
 
 
 async def test_a_list_cuts_long_bodies_and_one_is_whole(api: Api, shop: Shop) -> None:
