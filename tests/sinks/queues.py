@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from schemas.envelope import envelope
 from schemas.events import StoredEvent
-from schemas.sink_config import SqsConfig
+from schemas.sink_config import SinkConfig, SqsConfig
 from sinks.base import Http
 from tests.services import Sqs
 from tests.sinks.contract import Arrival
@@ -38,13 +38,21 @@ def consumer(url: str) -> "SQSClient":
 class SqsRig:
     """A tenant of its own for each test, so that they share no queue.
 
-    It reads all the time: what moto does for each message of a FIFO queue takes the longer, the
-    more there are, and what is in it when it stops is forgotten.
+    It reads all the time, unless told otherwise: what moto does for each message of a FIFO queue
+    takes the longer, the more there are, and what is in it when it stops is forgotten.
     """
 
-    secrets = (SECRET,)
+    secrets: tuple[str, ...] = (SECRET,)
+    config: SinkConfig
 
-    def __init__(self, server: Sqs, http: Http, wide: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        server: Sqs,
+        http: Http,
+        wide: Mapping[str, Any] | None = None,
+        *,
+        reading: bool = True,
+    ) -> None:
         self.server = server
         self.tenant = f"t-{secrets.token_hex(4)}"
         self.context = a_context(http, {"sqs": wide or {}}, timeout=60.0)
@@ -52,11 +60,12 @@ class SqsRig:
         self.client = consumer(server.url)
         self._got: list[Arrival] = []
         self._turn = asyncio.Lock()
-        self._reader = asyncio.create_task(self._read())
+        self._reader = asyncio.create_task(self._read()) if reading else None
 
     async def close(self) -> None:
-        self._reader.cancel()
-        await asyncio.gather(self._reader, return_exceptions=True)
+        if self._reader:
+            self._reader.cancel()
+            await asyncio.gather(self._reader, return_exceptions=True)
 
     def configured(self, **changes: Any) -> SqsConfig:
         fields: dict[str, Any] = {
