@@ -310,6 +310,8 @@ async def test_who_missed_hints_is_told_so(opened: Opener, admin: asyncpg.Connec
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
     await until_true(lambda: {("config", ""), ("deliveries", ""), ("events", "")} <= set(heard))
+    await one.notify("config", "half\ud800 nul\0")
+    await one.notify("config", "x" * 9000)  # more than a NOTIFY holds
     await one.notify("config", "sink/1")
     await until_true(lambda: ("config", "sink/1") in heard)
     assert await one.database.now()

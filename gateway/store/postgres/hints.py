@@ -15,6 +15,7 @@ import asyncpg
 import orjson
 
 from gateway.store.base import Topic
+from gateway.store.keys import storable
 from gateway.store.postgres.connections import NOT_NOW, Connections, Options
 from schemas.errors import StoreUnavailableError
 
@@ -52,7 +53,7 @@ class Hints:
 
     def notify(self, topic: Topic, payload: str) -> None:
         """Tell every process, at once or within WINDOW."""
-        self._untold[topic, payload] = None
+        self._untold[topic, storable(payload)] = None
         self._wake.set()
 
     async def ready(self) -> None:
@@ -92,6 +93,8 @@ class Hints:
             except StoreUnavailableError:
                 await asyncio.sleep(patience)
                 patience = min(patience * 2, MOST_PATIENCE)
+            except asyncpg.PostgresError:
+                return  # the server refuses these very hints; the next ones may be better
 
     def _call(self, topic: Topic, payload: str) -> None:
         loop = asyncio.get_running_loop()
