@@ -1,11 +1,13 @@
 """The drivers' list as the reference product shows it, its paging, and drift."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from drivers import DRIVERS
 from gateway.api.times import api_time
+from gateway.drift import Drift
 from tests.api.rig import PUBLIC, Api
 
 GURU = "01ke7rhnt6fhb6tsbbhcdpepya"
@@ -85,7 +87,15 @@ async def test_names_are_a_list_of_their_own(api: Api) -> None:
 
 @pytest.mark.parametrize(
     ("language", "word"),
-    [("", "vendas"), ("en", "Sales"), ("en-US,en;q=0.9", "Sales"), ("pt-BR,en;q=0.5", "vendas")],
+    [
+        ("", "vendas"),
+        ("en", "Sales"),
+        ("en-US,en;q=0.9", "Sales"),
+        ("pt-BR,en;q=0.5", "vendas"),
+        ("pt;q=0.3, en;q=0.4", "Sales"),
+        ("en;q=high", "vendas"),
+        ("de", "vendas"),
+    ],
 )
 async def test_descriptions_are_portuguese_unless_asked_otherwise(
     api: Api, language: str, word: str
@@ -209,3 +219,29 @@ async def test_a_stranger_cannot_fill_the_store_with_signs(api: Api) -> None:
     signs: list[Any] = (await api.get("/drivers/hotmart/drift")).data
     assert len(signs) == 201
     assert sum(s["count"] for s in signs) == 300
+
+
+async def test_signs_that_cannot_be_written_do_not_pile_up(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.drift.MOST_UNWRITTEN", 3)
+    drift = api.services.drift
+    drift.note("default", "hotmart", [f"missing:{i}" for i in range(10)], "in1")
+
+    assert drift.unwritten == 4
+    await drift.flush()
+    signs = {s["sign"]: s["count"] for s in (await api.get("/drivers/hotmart/drift")).data}
+    assert sum(signs.values()) == 10
+    assert signs["missing:0"] == 1
+
+
+async def test_processes_count_into_one_row(api: Api) -> None:
+    """Both write at the same moment; neither count is lost."""
+    services = api.services
+    other = Drift(services.registry, services.metrics.drift, services.ids, services.now)
+    for drift in (services.drift, other):
+        drift.note("default", "hotmart", ["missing:a"], "in1")
+    await asyncio.gather(services.drift.flush(), other.flush())
+
+    (sign,) = (await api.get("/drivers/hotmart/drift")).data
+    assert sign["count"] == 2

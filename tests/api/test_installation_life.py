@@ -7,6 +7,8 @@ import pytest
 
 from drivers import BY_SLUG
 from drivers.claim import Draft
+from gateway.models import Installation
+from schemas.errors import ConflictError
 from tests.api.rig import Answer, Api
 
 BODY = b'{"id":"evt_1","event":"x"}'
@@ -148,6 +150,37 @@ async def test_a_change_at_the_same_moment_is_not_lost(api: Api, installed: Any)
 
     shown = (await api.patch(f"/installations/{installed['id']}", {"name": "ours"})).data
     assert shown["name"] == "ours"
+
+
+async def test_whoever_always_comes_second_is_told(
+    api: Api, installed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def overtaken(*_: object, **__: object) -> None:
+        raise ConflictError("changed meanwhile")
+
+    monkeypatch.setattr(api.services.registry.__class__, "put", overtaken)
+
+    answer = await api.patch(f"/installations/{installed['id']}", {"name": "ours"})
+    assert answer.status == 409
+    assert answer.body["message"] == "changed meanwhile"
+
+
+async def test_a_driver_that_is_no_more(api: Api) -> None:
+    """After a downgrade, say: what is stored can be seen and removed."""
+    services = api.services
+    stored = Installation(
+        id=services.ids(), tenant="default", driver="ancient", instance="loja", name="old"
+    )
+    await services.directory.save("installation", stored)
+    path = f"/installations/{stored.id}"
+
+    assert (await api.get(path)).data["driver"]["slug"] == "ancient"
+    assert (await api.get("/installations")).body["meta"]["total"] == 1
+    assert (await api.patch(path, {"name": "x"})).status == 404
+    for action in ("enable", "poll", "authorize"):
+        assert (await api.post(f"{path}/{action}")).status == 409
+    assert (await api.post(f"{path}/disable")).status == 200
+    assert (await api.delete(path)).status == 204
 
 
 async def test_what_cannot_be_done_says_why(api: Api, installed: Any) -> None:
