@@ -55,6 +55,12 @@ def _base_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _rate(value: float) -> float:
+    if 0 < value < 0.001:
+        raise ValueError("is 0, or at least 0.001")
+    return value
+
+
 def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
     for value in values:
         ip_network(value)
@@ -106,11 +112,10 @@ class Settings(BaseModel):
     max_body: int = Field(
         2_097_152, ge=1024, description="bytes of one inbound body, after decompression"
     )
-    ingest_rate: float = Field(
+    ingest_rate: Annotated[float, AfterValidator(_rate)] = Field(
         0,
         ge=0,
         le=1e6,
-        multiple_of=0.001,
         description="accepted requests per second per installation; 0 is off",
     )
     max_backlog: int = Field(
