@@ -19,7 +19,7 @@ from schemas.sink_config import NatsConfig, SinkConfig
 from sinks.base import Context, Sink
 from sinks.flight import Flight, grounded
 from sinks.link import Link, LinkError
-from sinks.nats_peer import Dialler, Login, NatsPeer, Place
+from sinks.nats_peer import STUCK, Dialler, Login, NatsPeer, Place
 from sinks.nats_stream import Subjects
 
 BATCH_SIZE, PARALLEL = 128, 4
@@ -112,7 +112,7 @@ class NatsSink:
         """
         try:
             async with asyncio.timeout_at(deadline):
-                peer = await self._linked().ready()
+                peer = await self._ready()
                 refused = await self._look_for_streams(peer, batch)
         except LinkError as error:
             return [self._retry(error.reason, counts=not error.ours)] * len(batch)
@@ -120,6 +120,12 @@ class NatsSink:
             return [self._retry(f"no answer within {self._timeout:g} s")] * len(batch)
         send = self._stream if self._config.jetstream else self._shout
         return await send(peer, batch, deadline, large, refused)
+
+    async def _ready(self) -> NatsPeer:
+        peer = await self._linked().ready()
+        if peer.stuck:
+            raise LinkError(STUCK)
+        return peer
 
     def _linked(self) -> Link[NatsPeer]:
         if not self._urls:

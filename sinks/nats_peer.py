@@ -28,7 +28,9 @@ from sinks.nkey import Proof
 PORT = 4222
 HANDSHAKE_SECONDS, CLOSE_SECONDS = 5, 2.0
 PING_SECONDS = 10  # a peer that misses two of them is gone
-STUCK_SECONDS = 2.0  # without room for more bytes
+STUCK_SECONDS = 1.0  # without room for more bytes
+NEVER = 10**6  # seconds
+STUCK = "it has stopped taking messages"
 _DENIED = re.compile(r'publish to "(.+)"')
 
 
@@ -111,7 +113,8 @@ class NatsPeer:
         self._numbers = count(1)
         self._waiting: dict[str, tuple[str, asyncio.Future[Msg]]] = {}
         self._denials: Counter[str] = Counter()
-        self._gone = asyncio.Event()
+        self._pings: set[asyncio.Task[None]] = set()
+        self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def open(self, place: Place, options: Mapping[str, Any]) -> None:
         """Say hello. Raises nats.errors.Error, OSError, TimeoutError."""
@@ -147,7 +150,7 @@ class NatsPeer:
     ) -> None:
         """Publish. Raises LinkError."""
         if self.stuck:
-            raise LinkError("it has stopped taking messages")
+            raise LinkError(STUCK)
         try:
             await self.client.publish(subject, body, reply=reply, headers=headers)
         except (Error, OSError) as error:
@@ -155,18 +158,17 @@ class NatsPeer:
 
     async def flush(self, seconds: float) -> None:
         """Wait until the server has read everything so far. Raises LinkError."""
-        try:
-            await self.client.flush(max(1, round(seconds)))
-        except (Error, OSError) as error:
-            raise LinkError(plain(error)) from None
-        self.stuck = False
+        ping = self._ping()
+        await asyncio.wait([ping, self._gone], timeout=seconds, return_when="FIRST_COMPLETED")
+        if not ping.done() or ping.cancelled() or ping.exception():
+            raise LinkError(self._farewell() if self._gone.done() else "no answer in time")
 
     def denials(self, subject: str) -> int:
         """How often the server forbade us to publish there."""
         return self._denials[subject.lower()]
 
     async def lost(self) -> str:
-        await self._gone.wait()
+        await asyncio.wait([self._gone])
         return self._farewell()
 
     async def close(self) -> None:
@@ -175,20 +177,38 @@ class NatsPeer:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self.client.close()
         await self._on_closed()
+        for ping in self._pings:
+            ping.cancel()
+        await asyncio.gather(*self._pings, return_exceptions=True)
+
+    def _ping(self) -> asyncio.Task[None]:
+        """A flush that is not given up before the connection is: when the answer to one that it
+        gave up comes after all, nats-py stops reading.
+        """
+        ping = asyncio.get_running_loop().create_task(self.client.flush(NEVER))
+        self._pings.add(ping)
+        ping.add_done_callback(self._answered)
+        return ping
+
+    def _answered(self, ping: asyncio.Task[None]) -> None:
+        self._pings.discard(ping)
+        if not ping.cancelled() and not ping.exception():
+            self.stuck = False
 
     def _farewell(self) -> str:
         error = self.client.last_error
         return plain(error) if error else "the connection was lost"
 
     async def _on_reply(self, message: Msg) -> None:
-        self.stuck = False
         _, answer = self._waiting.get(message.subject.rpartition(".")[2], (None, None))
         if answer is not None and not answer.done():
             answer.set_result(message)
 
     async def _on_error(self, error: Exception) -> None:
         if isinstance(error, FlushTimeoutError):
-            self.stuck = True
+            if not self.stuck:
+                self.stuck = True
+                self._ping()
             return
         self.error = plain(error)
         denied = _DENIED.search(self.error)
@@ -198,7 +218,8 @@ class NatsPeer:
         self._fail(self.error, denied[1])
 
     async def _on_closed(self) -> None:
-        self._gone.set()
+        if not self._gone.done():
+            self._gone.set_result(None)
         self._fail(self._farewell())
 
     def _fail(self, reason: str, subject: str | None = None) -> None:

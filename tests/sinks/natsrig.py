@@ -15,6 +15,7 @@ from schemas.envelope import envelope
 from schemas.events import StoredEvent
 from schemas.sink_config import NatsConfig, SinkConfig
 from tests.services import Nats
+from tests.services.server import converse
 from tests.sinks.contract import Arrival
 from tests.sinks.given import a_context
 from tests.sinks.rabbit import NoHttp
@@ -27,6 +28,27 @@ class SecuredNats(Nats):
 
     def command(self) -> list[str]:
         return [*super().command(), "--user", self.user, "--pass", self.password]
+
+
+class NatsWith(Nats):
+    """One with a configuration file of the test's own."""
+
+    def __init__(self, configuration: str, *, jetstream: bool = True) -> None:
+        self._configuration, self._jetstream = configuration, jetstream
+        super().__init__()
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.write("nats.conf", self._configuration)
+
+    def command(self) -> list[str]:
+        words = list(super().command())
+        if not self._jetstream:
+            words.remove("--jetstream")
+        return [*words, "--config", str(self.folder / "nats.conf")]
+
+    def ready(self) -> bool:
+        return super().ready() if self._jetstream else converse(self.port, b"PING\r\n", b"INFO")
 
 
 class NatsRig:

@@ -116,7 +116,8 @@ async def test_a_line_cut_under_load_loses_nothing(rabbit_rig: RabbitRig) -> Non
 async def test_an_operator_may_close_connections(rabbit_rig: RabbitRig) -> None:
     async with opened(rabbit_rig) as sink:
         assert await sink.send([a_message(an_event(1))]) == [Delivered()]
-        closing = asyncio.create_task(control(rabbit_rig.server, "close_all_connections", "bye"))
+        words = ["close_all_connections", "--vhost", VHOST, "bye"]
+        closing = asyncio.create_task(control(rabbit_rig.server, *words))
         await until(lambda: sink.health().state == "connecting")
         assert "CONNECTION_FORCED - bye" in sink.health().detail["error"]
         await closing
