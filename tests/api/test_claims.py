@@ -1,15 +1,21 @@
 """Claim checks: the signed URL of a whole event."""
 
+import json
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 from cryptography.fernet import Fernet
 
+from gateway import samples
 from gateway.claims import PURPOSE, Claims
 from gateway.security import Vault
 from schemas.errors import ForbiddenError, GoneError
 from tests.api.rig import PUBLIC, Answer, Api
-from tests.api.shop import opened
+from tests.api.shop import SECRET, opened
+from tests.sinks.channels import APP_ID, KEY, Channels
+from tests.sinks.channels import SECRET as PUSHER_SECRET
+from tests.sinks.receiver import Receiver, until
 
 DAY = 86_400_000_000
 NOW = 1_705_315_500_000_000
@@ -46,6 +52,30 @@ async def test_the_url_gives_the_whole_event_to_whoever_holds_it(api: Api) -> No
     assert got.body["event"] == "order.paid"
     assert got.body["instance"] == "loja"
     assert got.body["data"] == (await api.get(f"/processing/events/{event}")).data["data"]
+
+
+async def test_what_pusher_cannot_take_is_fetched_from_the_claim_in_it(
+    api: Api, receiver: Receiver
+) -> None:
+    channels, host = Channels(receiver), f"127.0.0.1:{receiver.port}"
+    app = {"app_id": APP_ID, "key": KEY, "secret": PUSHER_SECRET, "host": host, "use_tls": False}
+    assert (await api.post("/pusher/set/loja", app)).status == 201
+    shop = await opened(api)
+    body = json.loads(samples.load("hotmart/purchase_approved").body)
+    body["data"]["product"]["name"] = "x" * 12_000
+
+    headers = {"X-Hotmart-Hottok": SECRET}
+    async with api.session.post(api.url + shop.path, json=body, headers=headers) as got:
+        [accepted] = (await got.json())["events"]
+    await until(lambda: bool(channels.events))
+    message: Any = json.loads(channels.events[0].data)
+    whole = await fetched(api, message["data"]["claim_url"])
+
+    assert message["id"] == whole.body["id"] == accepted["id"]
+    assert len(channels.events[0].data) < 1500
+    assert "x" * 12_000 in json.dumps(whole.body["data"])
+    del message["data"], whole.body["data"]
+    assert message == whole.body
 
 
 async def test_a_changed_url_is_refused(api: Api) -> None:

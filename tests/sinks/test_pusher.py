@@ -95,6 +95,7 @@ async def test_exactly_as_much_as_pusher_takes_is_sent_whole(rig: PusherRig) -> 
         outcomes = await sink.send([a_message(fits), a_message(too_large)])
 
     assert [type(outcome) for outcome in outcomes] == [Delivered, Delivered]
+    assert len(rig.receiver.got) == 1  # nothing had to be refused first
     whole, claimed = (json.loads(event.data)["data"] for event in rig.channels.events)
     assert whole == "x" * spare
     assert claimed["claim_url"] == rig.context.claim_url("default", too_large.id)

@@ -75,11 +75,14 @@ async def context() -> AsyncIterator[Context]:
         yield a_context(egress, timeout=10.0)
 
 
-async def tried(far: Far, context: Context, count: int = 1, **config: Any) -> list[Outcome]:
+async def tried(
+    far: Far, context: Context, count: int = 1, data: bytes = b"{}", **config: Any
+) -> list[Outcome]:
     fields: dict[str, Any] = {"id": "1", "tenant": "acme", "instance": "loja-1"}
     fields |= {"endpoint_url": far.url, "region": "sa-east-1", **OWN}
     sink = open_sink(SqsConfig(**(fields | config)), context)
-    outcomes = list(await sink.send([a_message(an_event(i)) for i in range(1, count + 1)]))
+    events = [an_event(i, data=data) for i in range(1, count + 1)]
+    outcomes = list(await sink.send(list(map(a_message, events))))
     assert SECRET not in f"{outcomes} {sink.health()} {sink!r}"
     await sink.close()
     return outcomes
@@ -213,6 +216,13 @@ async def test_fifty_go_in_batches_of_ten(far: Far, context: Context) -> None:
 
     assert [type(outcome) for outcome in outcomes] == [Delivered] * 50
     assert [len(batch) for batch in far.batches] == [10] * 5
+
+
+async def test_a_batch_is_bounded_as_a_message_is(far: Far, context: Context) -> None:
+    outcomes = await tried(far, context, 5, b'"' + b"x" * 100_000 + b'"')
+
+    assert [type(outcome) for outcome in outcomes] == [Delivered] * 5
+    assert [len(batch) for batch in far.batches] == [2, 2, 1]
 
 
 async def test_tls_trusts_the_operators_authorities(far: Far, tmp_path: Path) -> None:
