@@ -33,11 +33,13 @@ def ensure_keys(settings: Settings, random: RandomBytes) -> Keys:
     """
     sealed, admin = kept_keys(settings)
     if sealed is None:
-        sealed = _keep(settings.data_dir / "secret.key", Fernet.generate_key().decode())
+        made = Fernet.generate_key().decode()
+        sealed = _keep(settings.data_dir / "secret.key", made, random)
     vault = Vault(_split(sealed))
     if admin is not None:
         return Keys(vault, admin, is_new=False)
-    return Keys(vault, _keep(settings.data_dir / "admin.key", new_api_key(random)), is_new=True)
+    admin = _keep(settings.data_dir / "admin.key", new_api_key(random), random)
+    return Keys(vault, admin, is_new=True)
 
 
 def kept_keys(settings: Settings) -> tuple[str | None, str | None]:
@@ -68,14 +70,13 @@ def _kept(path: Path) -> str | None:
     return kept
 
 
-def _keep(path: Path, value: str) -> str:
+def _keep(path: Path, value: str, random: RandomBytes) -> str:
     """Write once, readable by the owner only; whoever came first wins. A key file is whole from the
     moment it has its name: half a key would be another key after the next start.
     """
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    draft = path.with_name(f"{path.name}.{random(8).hex()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft.unlink(missing_ok=True)
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(value + "\n")
