@@ -203,17 +203,19 @@ class GuardedSession:
 
     async def send(self, request: AWSPreparedRequest) -> AioAWSResponse:
         """Raises HttpError."""
-        texts = request.headers.items()
+        # Any: the published types say text where botocore, having signed, holds bytes.
+        fields: Any = request.headers.items()
+        body: Any = request.body
         answer = await self._http.request(
             request.method,
             request.url,
-            headers={k: v.decode() if isinstance(v, bytes) else str(v) for k, v in texts},
-            body=request.body.encode() if isinstance(request.body, str) else request.body,
+            headers={k: v.decode() if isinstance(v, bytes) else str(v) for k, v in fields},
+            body=body.encode() if isinstance(body, str) else body,
             timeout=ANSWER_SECONDS,
             limit=ANSWER_BYTES,
         )
-        raw = _Raw(answer.body)
-        return AioAWSResponse(request.url, answer.status, dict(answer.headers), raw)
+        headers: Any = dict(answer.headers)  # what aiobotocore's own session hands over, too
+        return AioAWSResponse(request.url, answer.status, headers, _Raw(answer.body))
 
 
 class _Raw:
