@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
@@ -114,6 +114,24 @@ async def _run(settings: Settings, keys: Keys, app: web.Application) -> AsyncIte
         await store.close()
 
 
+class _Outbound(NamedTuple):
+    """The ways out of this process."""
+
+    egress: Egress
+    claims: Claims
+    hub: Hub
+    sink_context: Context
+
+
+class _Work(NamedTuple):
+    """What goes on in the background."""
+
+    provider_api: ProviderApi
+    polls: Polls
+    replays: Replays
+    jobs: Jobs
+
+
 async def wire(
     settings: Settings, keys: Keys, store: Store, metrics: Metrics, ids: Ulids
 ) -> Services:
@@ -124,6 +142,51 @@ async def wire(
     store.listen(partial(_config_heard, directory, errands))
     await directory.load()
     await _ensure_tenant(directory)
+    out = _outbound(settings, keys, store, history, directory, metrics)
+    options = _dispatch_options(settings, SinkLife(store, directory, wall_clock), metrics)
+    clocks = Clocks(wall_clock, time.monotonic)
+    dispatcher = Dispatcher(store.log, directory, out.sink_context, clocks, options)
+    drift = Drift(registry, metrics.drift, ids, wall_clock)
+    intake = Intake(store.log, directory, dispatcher, drift, ids)
+    disk = None if settings.is_postgres else settings.sqlite_path.absolute().parent
+    pressure = Pressure(store, dispatcher, max_backlog=settings.max_backlog, disk=disk)
+    ingress = _ingress(settings, intake, directory, pressure, metrics, out.egress)
+    work = _work(store, history, registry, directory, dispatcher, intake, out.egress, ids)
+    return Services(
+        settings=settings,
+        store=store,
+        registry=registry,
+        history=history,
+        directory=directory,
+        dispatcher=dispatcher,
+        intake=intake,
+        ingress=ingress,
+        drift=drift,
+        key_use=KeyUse(directory),
+        pressure=pressure,
+        metrics=metrics,
+        gauges=Gauges(metrics, store.database, directory, dispatcher, time.monotonic),
+        vault=keys.vault,
+        chats=Chats(store.database),
+        ids=ids,
+        now=wall_clock,
+        random=os.urandom,
+        admin_digest=digest(keys.admin_key),
+        admin=Principal(DEFAULT_TENANT, "admin", "admin", frozenset({EVERYTHING})),
+        errands=errands,
+        **out._asdict(),
+        **work._asdict(),
+    )
+
+
+def _outbound(  # noqa: PLR0917 - parts of the one composition root
+    settings: Settings,
+    keys: Keys,
+    store: Store,
+    history: History,
+    directory: Directory,
+    metrics: Metrics,
+) -> _Outbound:
     egress = Egress(
         allow=AllowList.parse(settings.allow_targets),
         require_https=settings.require_https,
@@ -132,15 +195,19 @@ async def wire(
     )
     claims = Claims(keys.vault.derived(PURPOSE), settings.base_url, wall_clock)
     hub = _hub(settings, store, history, directory, metrics)
-    context = _sink_context(settings, egress, claims, hub)
-    sink_life = SinkLife(store, directory, wall_clock)
-    options = _dispatch_options(settings, sink_life, metrics)
-    clocks = Clocks(wall_clock, time.monotonic)
-    dispatcher = Dispatcher(store.log, directory, context, clocks, options)
-    drift = Drift(registry, metrics.drift, ids, wall_clock)
-    intake = Intake(store.log, directory, dispatcher, drift, ids)
-    disk = None if settings.is_postgres else settings.sqlite_path.absolute().parent
-    pressure = Pressure(store, dispatcher, max_backlog=settings.max_backlog, disk=disk)
+    return _Outbound(egress, claims, hub, _sink_context(settings, egress, claims, hub))
+
+
+def _work(  # noqa: PLR0917 - parts of the one composition root
+    store: Store,
+    history: History,
+    registry: Registry,
+    directory: Directory,
+    dispatcher: Dispatcher,
+    intake: Intake,
+    egress: Egress,
+    ids: Ulids,
+) -> _Work:
     replays = Replays(store, history, registry, directory, dispatcher, intake, ids)
     provider_api = ProviderApi(egress, wall_clock, time.monotonic)
     polls = Polls(store, directory, intake, provider_api, ids, wall_clock)
@@ -150,39 +217,7 @@ async def wire(
         ENRICH: Enrichment(history, directory, intake, provider_api).run,
         replays.kind: replays.run,
     }
-    return Services(
-        settings=settings,
-        store=store,
-        registry=registry,
-        history=history,
-        directory=directory,
-        dispatcher=dispatcher,
-        intake=intake,
-        provider_api=provider_api,
-        polls=polls,
-        ingress=_ingress(
-            settings, intake, directory, pressure=pressure, metrics=metrics, egress=egress
-        ),
-        jobs=Jobs(store.log, store.database, runners),
-        replays=replays,
-        drift=drift,
-        key_use=KeyUse(directory),
-        pressure=pressure,
-        metrics=metrics,
-        gauges=Gauges(metrics, store.database, directory, dispatcher, time.monotonic),
-        vault=keys.vault,
-        egress=egress,
-        sink_context=context,
-        claims=claims,
-        hub=hub,
-        chats=Chats(store.database),
-        ids=ids,
-        now=wall_clock,
-        random=os.urandom,
-        admin_digest=digest(keys.admin_key),
-        admin=Principal(DEFAULT_TENANT, "admin", "admin", frozenset({EVERYTHING})),
-        errands=errands,
-    )
+    return _Work(provider_api, polls, replays, Jobs(store.log, store.database, runners))
 
 
 def _dispatch_options(settings: Settings, sink_life: SinkLife, metrics: Metrics) -> Options:
@@ -199,11 +234,10 @@ def _dispatch_options(settings: Settings, sink_life: SinkLife, metrics: Metrics)
     )
 
 
-def _ingress(
+def _ingress(  # noqa: PLR0917 - parts of the one composition root
     settings: Settings,
     intake: Intake,
     directory: Directory,
-    *,
     pressure: Pressure,
     metrics: Metrics,
     egress: Egress,
