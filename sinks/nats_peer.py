@@ -20,7 +20,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error, FlushTimeoutError
 
-from sinks.dial import Guard, dial, tls_context
+from sinks.dial import Guard, dial, tls_context, told
 from sinks.link import LinkError
 from sinks.nats_transport import NatsTransport
 from sinks.nkey import Proof
@@ -287,6 +287,6 @@ def plain(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, OSError):
-        return "the connection was lost"
+        return told(error).reason
     text = str(error).removeprefix("nats:").strip().strip("'")
     return text if isinstance(error, Error) and text else type(error).__name__

@@ -20,7 +20,7 @@ class NatsTransport(Transport):
 
     def __init__(self, streams: Streams, *, encrypt: bool) -> None:
         self._reader, self._writer = streams
-        self._socket = self._writer.transport
+        self._first = streams[1]  # kept: it closes the socket when it is collected
         self._refusing = encrypt
         self._dropped = False
 
@@ -84,4 +84,4 @@ class NatsTransport(Transport):
     def drop(self) -> None:
         """Wait for this socket no more."""
         self._dropped = True
-        self._socket.abort()
+        self._first.transport.abort()

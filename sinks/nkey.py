@@ -15,7 +15,7 @@ from typing import Self
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 _SEED, _USER = 18 << 3, 20 << 3  # prefix bytes: they make the text start with S and U
-_BLOCK = r"-+BEGIN {}-+\s*([A-Za-z0-9_.=-]+)\s*-+END {}-+"
+_BLOCK = r"-+BEGIN {}-+\s*([A-Za-z0-9][A-Za-z0-9_.=-]*?)\s*-+END {}-+"
 _JWT = re.compile(_BLOCK.format("NATS USER JWT", "NATS USER JWT"))
 _KEY = re.compile(_BLOCK.format("USER NKEY SEED", "USER NKEY SEED"))
 

@@ -87,6 +87,7 @@ async def test_confirms_that_never_come_spoil_nothing_later(rabbit_rig: RabbitRi
         await rabbit_rig.thaw()
     assert len(outcomes) == 500
     assert {reason(outcome).partition(": ")[2] for outcome in outcomes} == {"no confirm within 1 s"}
+    assert sink._publisher is None  # type: ignore[attr-defined]  # reason: whether the channel is used again
     await until_delivered(sink, 2)
     again = await send_all(sink, [a_message(an_event(i)) for i in range(2, 502)])
     assert again == [Delivered()] * 500
