@@ -251,7 +251,7 @@ def place(raw: Any) -> Address | None:
 
 def method_in(slug: str | None, title: str | None) -> PaymentMethod | None:
     """The payment method that a gateway's slug and title give away."""
-    if slug in METHODS:
+    if slug is not None and slug in METHODS:
         return METHODS[slug]
     words = plain(f"{slug or ''} {title or ''}").strip()
     found = next((method for word, method in METHOD_WORDS if word in words), None)

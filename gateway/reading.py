@@ -50,6 +50,8 @@ async def read_body(request: web.Request, limit: int, within: float = READ_SECON
             raw = await _read(request, limit)
     except TimeoutError:
         raise RequestTimeoutError(f"the body did not arrive within {within:g} s") from None
+    except ConnectionError:
+        raise BadRequestError("the client went away", code="client_gone") from None
     except UNREADABLE as error:
         raise BadRequestError(f"the body cannot be read: {error}", code="invalid_body") from None
     if raw is None:
@@ -105,7 +107,8 @@ def inflate(raw: bytes, encoding: str, limit: int) -> bytes:
 
 def _inflate(raw: bytes, window: int, limit: int) -> bytes:
     """Every member of a gzip file; each costs a copy of the rest, so not any number of them."""
-    parts, size, left = [], 0, raw
+    parts: list[bytes] = []
+    size, left = 0, raw
     while left:
         machine = zlib.decompressobj(window)
         part = machine.decompress(left, limit + 1 - size)
