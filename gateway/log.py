@@ -36,12 +36,12 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
         r"\1=[redacted]",
     ),
     (re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+"), "[email]"),
-    (re.compile(r"(?<!\d)\d{3}\.?\d{3}\.?\d{3}-?\d{2}(?!\d)"), "[cpf]"),
+    (re.compile(r"(?<!\w)\d{3}\.?\d{3}\.?\d{3}-?\d{2}(?!\w)"), "[cpf]"),
     (
         re.compile(r"(?<!\w)[A-Z0-9]{2}\.?[A-Z0-9]{3}\.?[A-Z0-9]{3}/[A-Z0-9]{4}-?\d{2}(?!\w)"),
         "[cnpj]",
     ),
-    (re.compile(r"(?<!\d)(?:\d[ -]?){13,19}(?!\d)"), "[number]"),
+    (re.compile(r"(?<!\w)(?:\d[ -]?){12,18}\d(?!\w)"), "[number]"),
     (re.compile(r"\+\d{10,15}\b"), "[phone]"),
 )
 
