@@ -53,7 +53,7 @@ class Program:
         path = self.folder / "program.log"
         return path.read_text() if path.exists() else ""
 
-    async def start(self, *, wait: bool = True, **more: str) -> None:
+    async def start(self, **more: str) -> None:
         """Start it, with further variables (`CRASH_AT="…"` for COMPORTA_CRASH_AT)."""
         ours = {
             "DATA_DIR": str(self.folder / "data"),
@@ -70,8 +70,7 @@ class Program:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "gateway", "serve", env=environ, stdout=log, stderr=log
             )
-        if wait:
-            await self.ready()
+        await self.ready()
 
     async def ready(self) -> None:
         assert self.process

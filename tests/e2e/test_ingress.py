@@ -309,7 +309,8 @@ async def test_long_numbers_and_strange_text_survive(embedded: Program) -> None:
     """30-digit ids, NUL and lone surrogates are stored as they came, or quarantined; never 500."""
     url = await started(embedded, "kiwify")
     value = json.loads(kiwify(1).body)
-    for oddity in (10**30, "a\u0000b", "\ud800", "9" * 5000, {"deep": [[[[]]]]}):
+    oddities: tuple[Any, ...] = (10**30, "a\u0000b", "\ud800", "9" * 5000, {"deep": [[[[]]]]})
+    for oddity in oddities:
         value["order_ref"] = oddity
         value["order_id"] = f"odd-{str(oddity)[:8]!r}"
         answer = await signed(value).post(embedded, url)
