@@ -11,8 +11,6 @@ from tests.services.fixtures import Services
 if TYPE_CHECKING:
     from tests.sinks.rabbit import RabbitRig
 
-pytest.register_assert_rewrite("tests.sinks.contract")
-
 
 @pytest.fixture(scope="session")
 def rabbit(services: Services) -> RabbitMQ:
