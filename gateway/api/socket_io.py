@@ -24,7 +24,7 @@ from socketio.exceptions import ConnectionRefusedError as RefusedError
 from gateway import log
 from gateway.api.auth import presented_key, principal_of
 from gateway.api.live import PERMISSION, Visitor, origins, read_events, start_of
-from gateway.background import forever
+from gateway.background import Errands, forever
 from gateway.push_client import FAILED, SLOW, Client, Place, Push
 from gateway.security import Principal
 from gateway.services import Services
@@ -92,6 +92,7 @@ class SocketIo:
         self._visits: dict[str, asyncio.Task[None]] = {}  # by client
         self._namespaces: dict[str, set[str]] = {}  # joined, by session
         self._strangers: dict[str, int] = {}  # sweeps that a session was seen without a namespace
+        self._errands = Errands()
         self._sweeping = asyncio.create_task(forever("socket_io.sweep", self._sweep))
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -110,6 +111,7 @@ class SocketIo:
         for serving in self._visits.values():
             serving.cancel()
         await asyncio.gather(*self._visits.values(), return_exceptions=True)
+        await self._errands.close(CLOSE_WITHIN)
         await self._server.shutdown()
 
     async def _connect(
@@ -205,14 +207,19 @@ class SocketIo:
         joined.discard(namespace)
         if not joined:
             self._namespaces.pop(session, None)
+            self._errands.run("socket_io.hang_up", self._hang_up(session))  # ends its long poll
         serving = self._visits.pop(sid, None)
         if serving is not None and serving is not asyncio.current_task():
             serving.cancel()
 
     async def _hang_up(self, session: str) -> None:
+        socket = self._server.eio.sockets.get(session)
+        if socket is None:
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_WITHIN):
                 await self._server.eio.disconnect(session)
+        socket.queue.put_nowait(None)  # engine.io's sign for its writer to close the websocket
 
     async def _sweep(self) -> None:
         """Hang up on sessions that join nothing: they have shown no key."""

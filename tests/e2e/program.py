@@ -117,6 +117,18 @@ class Program:
         assert answer.status == 201, answer.body
         return answer.json
 
+    async def metric(self, name: str) -> float:
+        """The value of a metric, its name with its labels; 0 when it was never counted."""
+        text = (await self.call("GET", "/metrics")).body.decode()
+        lines = [line for line in text.splitlines() if line.startswith(name + " ")]
+        return float(lines[0].rpartition(" ")[2]) if lines else 0.0
+
+    async def reaches(self, name: str, value: float) -> None:
+        """Wait until a metric has a value."""
+        async with asyncio.timeout(PATIENCE):
+            while await self.metric(name) != value:  # noqa: ASYNC110 - the program is asked, it does not tell
+                await asyncio.sleep(0.02)
+
     async def post(self, url: str, body: bytes, headers: dict[str, str]) -> Answer:
         """A provider's delivery."""
         async with self.session.post(url, data=body, headers=headers) as answer:

@@ -69,7 +69,7 @@ async def listening(
 
 
 async def refusal(
-    program: Program, instance: str, headers: dict[str, str] | None = None, **query: str
+    program: Program, instance: str, query: dict[str, str], headers: dict[str, str] | None = None
 ) -> tuple[int, Any]:
     """Status and body of a handshake that must be refused."""
     upgrade = {
