@@ -111,6 +111,8 @@ def configure(level: str, style: str) -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=max(numeric, logging.WARNING), handlers=[_Libraries()], force=True)
+    for chatty in ("aiormq", "nats"):  # what they warn of, outcomes and health say already
+        logging.getLogger(chatty).setLevel(logging.CRITICAL)
 
 
 def get() -> structlog.typing.FilteringBoundLogger:

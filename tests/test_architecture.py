@@ -62,7 +62,7 @@ SILENCERS = re.compile(
     r"|pragma:\s*no\s*(?:cover|branch))"
 )
 
-BROKER_CLIENTS = {"aio_pika", "aioboto3", "botocore", "nats", "socketio"}
+BROKER_CLIENTS = {"aio_pika", "aioboto3", "aiormq", "botocore", "nats", "socketio"}
 
 
 def files(root: Path) -> Iterator[Path]:

@@ -211,7 +211,7 @@ def _addresses(config: SinkConfig, rules: Rules) -> Iterator[tuple[str, Callable
     elif config.kind == "rabbitmq":
         yield "uri", lambda url: check_broker(url, ("amqp", "amqps"), allow, port=5672)
     elif config.kind == "nats":
-        schemes = ("nats", "tls", "ws", "wss")
+        schemes = ("nats", "tls")
         yield (
             "url",
             lambda urls: [check_broker(url, schemes, allow, port=4222) for url in urls.split(",")],
