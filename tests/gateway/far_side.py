@@ -100,6 +100,7 @@ def a_config(number: int = 1, **fields: Any) -> SinkConfig:
         "id": f"sink-{number}",
         "tenant": "default",
         "instance": "loja-1",
+        "name": f"name-{number}",
         "url": "https://crm.example/in",
     }
     return WebhookConfig.model_validate(known | fields)
