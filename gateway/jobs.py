@@ -54,6 +54,7 @@ class Jobs:
         """Until `close`."""
         loop = asyncio.get_running_loop()
         look = loop.time() + LOOK_FOR_STRAYS
+        self._now.set()
         while not self._closing.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._now.wait(), EVERY)
