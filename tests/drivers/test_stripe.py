@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from drivers.stripe import API_VERSION, DRIVER, READERS, read_poll, start_poll
+from drivers.stripe import API_VERSION, DRIVER, READERS, needs, read_poll, start_poll
+from drivers.verify import restore
+from schemas.request import Inbound
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -43,3 +45,12 @@ def test_calls_carry_the_key_and_the_version() -> None:
     }
     assert DRIVER.api.probe
     assert DRIVER.api.probe({}).url == "https://api.stripe.com/v1/account"
+
+
+def test_a_session_that_only_saves_a_card_asks_for_nothing() -> None:
+    told = {
+        "type": "checkout.session.completed",
+        "data": {"object": {"id": "cs_1", "mode": "setup"}},
+    }
+    verified = restore(Inbound("POST", {}, {}, b"{}", NOW), {}, told, {})
+    assert needs(verified) == ()

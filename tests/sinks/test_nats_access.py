@@ -117,7 +117,7 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("seed", BROKEN)
+@pytest.mark.parametrize("seed", BROKEN, ids=range(len(BROKEN)))
 async def test_a_broken_seed_is_told_in_time(nats: Nats, seed: str) -> None:
     async with asyncio.timeout(5):
         outcomes = [
@@ -129,7 +129,9 @@ async def test_a_broken_seed_is_told_in_time(nats: Nats, seed: str) -> None:
     assert seed not in reason(outcomes[1])
 
 
-@pytest.mark.parametrize("creds", ["nonsense", credentials("x.y.z", ""), credentials("", "SUABC")])
+@pytest.mark.parametrize(
+    "creds", ["nonsense", credentials("x.y.z", ""), credentials("", "SUABC")], ids=range(3)
+)
 async def test_credentials_without_a_token_are_told_in_time(nats: Nats, creds: str) -> None:
     """nats-py itself would read them for ever."""
     async with asyncio.timeout(5):
