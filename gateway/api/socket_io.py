@@ -29,7 +29,6 @@ from gateway.push_client import FAILED, SLOW, Client, Place, Push
 from gateway.security import Principal
 from gateway.services import Services
 from schemas.errors import (
-    ConflictError,
     ForbiddenError,
     NotFoundError,
     RequestError,
@@ -139,8 +138,6 @@ class SocketIo:
         request: web.Request,
         told: Mapping[str, Any],
     ) -> None:
-        if namespace in self._namespaces.get(session, ()):
-            raise ConflictError("this connection is in the namespace already")
         services, query = self._services, request.query
         key = _text(told.get("apikey")) or presented_key(request, in_query=True)
         principal = principal_of(services, key)

@@ -1,0 +1,317 @@
+"""Live push where it is hard: lost hints, slow transactions, a store that goes away, keys that
+expire, clients that do not read or never say who they are.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import asyncpg
+import pytest
+from pydantic import SecretStr
+
+from gateway import push
+from gateway.api import socket_io
+from gateway.api.times import api_time
+from gateway.push_client import MOST_BYTES, MOST_WAITING, SLOW, Client, Push
+from gateway.push_hint import Hint, again_hint, news_hint, read_hint
+from gateway.push_seats import Seats
+from gateway.store.postgres.append_sql import MARK
+from schemas.errors import TooManyRequestsError, UnavailableError
+from schemas.sink_config import WebsocketConfig
+from tests.api.rig import ADMIN, Api, eventually, serving
+from tests.services import Postgres, fresh_database
+from tests.sinks.given import an_event
+from tests.sinks.receiver import until
+from tests.sinks.test_websocket import appended
+
+PLACE = ("default", "loja-1")
+# What a Socket.IO client sends to join a namespace.
+AUTH = json.dumps({"apikey": ADMIN})
+JOIN = f"40/loja-1,{AUTH}"
+SINK = WebsocketConfig(id="s", tenant="default", instance="loja-1")
+
+
+class Ears:
+    """A client's frames, as they come."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self.socket = socket
+        self.frames: list[Any] = []
+
+    @property
+    def ids(self) -> list[str]:
+        return [frame["id"] for frame in self.frames]
+
+    async def listen(self) -> None:
+        async for message in self.socket:
+            self.frames.append(json.loads(message.data))
+
+
+@contextlib.asynccontextmanager
+async def listening(api: Api, key: str = ADMIN) -> AsyncIterator[Ears]:
+    target = f"{api.url}/ws/loja-1"
+    async with api.session.ws_connect(target, params={"apikey": key}) as socket:
+        ears = Ears(socket)
+        task = asyncio.create_task(ears.listen())
+        yield ears
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def enable(api: Api) -> None:
+    assert (await api.post("/websocket/set/loja-1", {})).status == 201
+
+
+async def send(api: Api, number: int) -> str:
+    body = {"event": "messages.upsert", "data": {"key": {"id": f"M{number}"}}}
+    answer = await api.post("/webhook/evolution/loja-1", body)
+    assert answer.status == 200, answer.body
+    return str(answer.body["id"])
+
+
+async def test_a_lost_hint_is_made_up_for(api: Api) -> None:
+    """As when another process stored the event, and its hint never came."""
+    await enable(api)
+    async with listening(api) as ears:
+        event = an_event(1)
+        await api.services.store.log.append(appended(event))
+        await until(lambda: ears.ids == [event.id])
+
+
+async def test_missed_hints_are_made_up_for_at_once(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(push, "LOOK_EVERY", 1000.0)
+    await enable(api)
+    async with listening(api) as ears:
+        event = an_event(1)
+        await api.services.store.log.append(appended(event))
+        api.services.hub.heard("events", "")
+        await until(lambda: ears.ids == [event.id])
+        api.services.hub.heard("config", "")
+        api.services.hub.heard("events", news_hint(("other", "instance"), 5))
+
+
+ROW = """
+INSERT INTO events (seq, id, tenant, instance, driver, name, key, dedupe_key, occurred_at,
+    received_at, provider_event, version, test, superseded, data)
+VALUES ($1, $2, 'default', 'loja-1', 'shopify', 'order.paid', 'k', 'd', 1, 1, 'p', 1, 0, 0, 'null')
+"""
+
+
+async def test_nothing_is_pushed_that_a_slower_transaction_may_precede(
+    api_on_postgres: Api, postgres_db: str
+) -> None:
+    api = api_on_postgres
+    await enable(api)
+    slow = await asyncpg.connect(postgres_db)
+    try:
+        async with listening(api) as ears:
+            before = await send(api, 1)
+            await until(lambda: ears.ids == [before])
+            transaction = slow.transaction()
+            await transaction.start()
+            await slow.execute(MARK)
+            seq = await slow.fetchval("SELECT nextval('event_seq')")
+            later = await send(api, 2)
+            found = await api.get(f"/processing/events/{later}")
+            assert found.data["seq"] > seq
+            # Whoever has no patience would have pushed it long ago.
+            with pytest.raises(TimeoutError):
+                await until(lambda: len(ears.ids) > 1, patience=1.5)
+            await slow.execute(ROW, seq, "01hm6zslow0000000000000000")
+            await transaction.commit()
+            await until(lambda: len(ears.ids) == 3)
+            assert ears.ids[1:] == ["01hm6zslow0000000000000000", later]
+    finally:
+        await slow.close()
+
+
+async def test_clients_outlast_the_store(tmp_path: Path, postgres: Postgres) -> None:
+    async with (
+        fresh_database(postgres.url) as url,
+        serving(tmp_path, store=SecretStr(url)) as api,
+    ):
+        await enable(api)
+        async with listening(api) as ears:
+            first = await send(api, 1)
+            await until(lambda: ears.ids == [first])
+            await asyncio.to_thread(postgres.stop)
+            assert (await api.post("/webhook/evolution/loja-1", {"event": "call"})).status == 503
+            await asyncio.to_thread(postgres.start)
+
+            async def taken() -> Any:
+                body = {"event": "messages.upsert", "data": {"key": {"id": "M2"}}}
+                answer = await api.post("/webhook/evolution/loja-1", body)
+                return answer.body["id"] if answer.status == 200 else None
+
+            second = await eventually(taken)
+            await until(lambda: ears.ids == [first, second])
+
+
+async def test_an_expired_key_closes_what_it_opened(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(push, "LOOK_EVERY", 0.02)
+    monkeypatch.setattr(push, "CHECK_EVERY", 0.04)
+    await enable(api)
+    now = datetime.now(UTC) + timedelta(seconds=2)
+    expires_at = api_time(round(now.timestamp() * 1e6))
+    wish = {"name": "k", "permissions": ["EVENTS_READ"], "expires_at": expires_at}
+    made = (await api.post("/api-keys", wish)).data
+    async with listening(api), listening(api, key=made["key"]) as ears:
+        await until(lambda: ears.socket.closed)
+        assert ears.socket.close_code == 4401
+
+
+async def test_a_key_that_loses_the_permission_is_sent_away(api: Api) -> None:
+    await enable(api)
+    limited = await api.limited("EVENTS_READ")
+    directory = api.services.directory
+    async with listening(api, key=limited.key or "") as ears:
+        (found,) = [k for k in directory.keys("default") if k.name == "limited"]
+        await directory.save("api_key", found.model_copy(update={"permissions": ("SINKS_MANAGE",)}))
+        await until(lambda: ears.socket.closed)
+        assert ears.socket.close_code == 4401
+
+
+async def test_superseded_events_are_left_out_where_the_instance_wants_it(api: Api) -> None:
+    wish = {"name": "loja-1", "skip_superseded": True}
+    assert (await api.post("/instances", wish)).status == 201
+    await enable(api)
+    append = appended(an_event(1))
+    (paid,) = append.events
+    paid.weight, paid.name = 50, "order.paid"
+    late = appended(an_event(2, name="order.pending", key=an_event(1).key))
+    late.events[0].weight = 20
+    async with listening(api) as ears:
+        for item in (append, late, appended(an_event(3))):
+            await api.services.store.log.append(item)
+        await until(lambda: len(ears.ids) == 2)
+        assert ears.ids == [an_event(1).id, an_event(3).id]
+
+
+async def test_a_socket_io_session_that_joins_nothing_is_hung_up(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket_io, "JOIN_WITHIN", 0.2)
+    monkeypatch.setattr(socket_io, "SWEEP_EVERY", 0.1)
+    target = f"{api.url}/socket.io/?EIO=4&transport=websocket"
+    await enable(api)
+    async with api.session.ws_connect(target) as member, api.session.ws_connect(target) as idler:
+        await member.send_str(JOIN)
+        async for message in idler:
+            assert message.data[0] in "01"
+        assert idler.closed
+        await send(api, 1)
+        heard = [(await member.receive()).data for _ in range(3)]
+        assert heard[1].startswith("40/loja-1,")
+        assert heard[2].startswith('42/loja-1,["messages.upsert",{"event":"messages.upsert"')
+
+
+async def test_a_socket_io_client_that_reads_nothing_is_sent_away(api: Api) -> None:
+    await enable(api)
+    target = f"{api.url}/socket.io/?EIO=4&transport=websocket"
+    metrics = api.services.metrics
+    async with api.session.ws_connect(target, max_msg_size=0) as deaf:
+        await deaf.send_str(JOIN)
+
+        def value(gauge: Any) -> float:
+            return float(gauge._value.get())
+
+        await until(lambda: value(metrics.websockets) == 1)
+        slow = metrics.closed.labels("1013")
+        for number in range(400):
+            if value(slow):
+                break
+            body = {"event": "call", "data": {"n": number, "text": "x" * 300_000}}
+            assert (await api.post("/webhook/evolution/loja-1", body)).status == 200
+        assert value(slow) == 1
+        await until(lambda: value(metrics.websockets) == 0)
+
+
+async def test_a_namespace_is_joined_once(api: Api) -> None:
+    await enable(api)
+    async with api.session.ws_connect(f"{api.url}/socket.io/?EIO=4&transport=websocket") as socket:
+        for packet in (JOIN, JOIN, f"40{AUTH}"):  # the last: the main namespace, which has nothing
+            await socket.send_str(packet)
+        told = [(await socket.receive()).data for _ in range(4)]
+        assert told[1].startswith('40/loja-1,{"sid"')
+        assert told[2].startswith("44/loja-1,")
+        assert told[3].startswith('40{"sid"')
+        await send(api, 1)
+        assert (await socket.receive()).data.startswith("42/loja-1,")
+
+
+async def test_socket_io_sessions_are_limited(tmp_path: Path) -> None:
+    async with serving(tmp_path, websocket_max_connections=1) as api:
+        target = f"{api.url}/socket.io/?EIO=4&transport=polling"
+        async with api.session.get(target) as answer:
+            assert answer.status == 200
+        async with api.session.get(target) as answer:
+            assert answer.status == 503
+
+
+class Deaf:
+    """A far side that takes nothing."""
+
+    async def write(self, pushes: Sequence[Push]) -> None:
+        raise AssertionError(pushes)
+
+
+def a_client(**more: Any) -> Client:
+    given: dict[str, Any] = {"after": 0, "key_id": "k", "check": lambda: None}
+    return Client(PLACE, Deaf(), **(given | more))
+
+
+def a_push(number: int, *, again: bool = False, data: bytes = b"1", name: str = "call") -> Push:
+    return Push(an_event(number, name=name, data=data), SINK, "https://x.example", again=again)
+
+
+async def test_so_much_waits_for_a_client_and_no_more() -> None:
+    many, large, picky = a_client(), a_client(), a_client(after=3, events=frozenset({"CALL"}))
+    for number in range(1, MOST_WAITING + 1):
+        many.offer(a_push(number))
+        assert not many.ending.done()
+    many.offer(a_push(MOST_WAITING + 1))
+    assert many.ending.result() is SLOW
+    large.offer(a_push(1, data=b"x" * MOST_BYTES * 2))  # alone it may be as large as it is
+    assert not large.ending.done()
+    large.offer(a_push(2))
+    assert large.ending.result() is SLOW
+    for number in range(1, 1000):  # had, or not wanted: these do not count
+        picky.offer(a_push(number % 4))
+        picky.offer(a_push(number + 10, name="order.paid"))
+    assert not picky.ending.done()
+
+
+def test_hints_survive_the_way() -> None:
+    event = an_event(0, data='{"nome":"Conceição"}'.encode())
+    assert event.seq == 0
+    again, tested = read_hint(again_hint(an_event(7))), read_hint(again_hint(event))
+    news = read_hint(news_hint(PLACE, 2**62))
+    assert again == Hint(place=PLACE, event_id=an_event(7).id)
+    assert tested == Hint(place=PLACE, event=event)
+    assert news == Hint(place=PLACE, seq=2**62)
+    assert read_hint("") is read_hint("default/loja-1") is None
+
+
+def test_seats_are_counted_by_process_and_by_instance() -> None:
+    counts: list[int] = []
+    seats = Seats(3, counts.append)
+    with seats.one(PLACE, [1, 1]), seats.one(PLACE, [1, 1]):
+        with pytest.raises(TooManyRequestsError), seats.one(PLACE, [2]):
+            pass
+        other = ("default", "loja-2")
+        with seats.one(PLACE, [1, None]), pytest.raises(UnavailableError), seats.one(other, [5]):
+            pass
+    assert counts == [1, 2, 3, 2, 1, 0]
+    seats.closed = True
+    with pytest.raises(UnavailableError), seats.one(PLACE, []):
+        pass
