@@ -31,7 +31,7 @@ async def status_of(services: Services, config: SinkConfig) -> dict[str, Any]:
         "last_success_at": api_time(told.last_success_at),
         "last_error": told.last_error,
         "last_error_at": api_time(told.last_error_at),
-        "backlog": told.backlog,
+        "backlog": told.backlog + (lane.load if lane else 0),
         "retrying": told.retrying,
         "dead": told.dead,
         "oldest_waiting_at": api_time(told.oldest_waiting_at),
