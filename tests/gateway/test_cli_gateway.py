@@ -1,0 +1,111 @@
+"""Commands that ask a running gateway."""
+
+import asyncio
+import os
+import re
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gateway.samples import names
+from tests.e2e.program import Program, program
+from tests.gateway.command import comporta, is_one_line, of
+from tests.test_architecture import ROOT
+
+
+@pytest.fixture
+async def gateway(tmp_path: Path) -> AsyncIterator[Program]:
+    async with program(tmp_path) as running:
+        await running.start()
+        yield running
+
+
+async def test_an_embedded_store_has_one_master(gateway: Program) -> None:
+    path = gateway.folder / "data" / "comporta.db"
+
+    done = await comporta("migrate", STORE=f"sqlite:///{path}")
+
+    assert is_one_line(done, "another process")
+
+
+async def test_the_doctor_sees_a_running_gateway(gateway: Program) -> None:
+    done = await comporta("doctor", **of(gateway))
+
+    assert done.status == 0
+    assert f"ready at {gateway.url}" in done.out
+
+
+async def test_a_key_is_made_listed_and_revoked(gateway: Program) -> None:
+    made = await comporta("keys", "create", "ci", "--permission", "EVENTS_READ", **of(gateway))
+    key = made.out.strip()
+    assert (made.status, made.err) == (0, "")
+    assert (await gateway.call("GET", "/drivers", key=key)).status == 200
+    assert (await gateway.call("GET", "/api-keys", key=key)).status == 403
+
+    listed = await comporta("keys", "list", **of(gateway))
+    ident, name, permissions = listed.out.splitlines()[-1].split()
+    assert (name, permissions) == ("ci", "EVENTS_READ")
+    assert key not in listed.out
+
+    revoked = await comporta("keys", "revoke", ident, **of(gateway))
+    assert (revoked.status, revoked.out) == (0, f"revoked {ident}\n")
+    assert (await gateway.call("GET", "/drivers", key=key)).status == 401
+
+
+async def test_what_the_gateway_refuses_is_told_in_its_words(gateway: Program) -> None:
+    done = await comporta("keys", "list", **of(gateway, API_KEY="wrong"))
+    assert is_one_line(done, "Unauthorized")
+    done = await comporta("keys", "create", "x", "--permission", "NONSENSE", **of(gateway))
+    assert is_one_line(done, "permissions.0")
+    done = await comporta("keys", "revoke", "nobody", **of(gateway))
+    assert is_one_line(done, "Not found")
+    done = await comporta("renormalize", "nobody", **of(gateway))
+    assert done.status == 1
+    assert "Traceback" not in done.err
+
+
+async def test_a_proxy_of_the_environment_is_not_asked(gateway: Program) -> None:
+    environ = {"http_proxy": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1"}
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("COMPORTA_")}
+    ours = {f"COMPORTA_{k}": v for k, v in of(gateway).items()}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gateway", "keys", "list"),
+        cwd=ROOT,
+        env=clean | ours | environ,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    await process.communicate()
+
+    assert process.returncode == 0
+
+
+async def test_replaying_nothing_says_so(gateway: Program) -> None:
+    done = await comporta("replay", "--instance", "loja-1", **of(gateway))
+
+    assert done.status == 0
+    assert re.fullmatch(r"replay \w+: 0 deliveries\n", done.out)
+
+
+async def test_renormalizing_nothing_says_so(gateway: Program) -> None:
+    done = await comporta("renormalize", "kiwify", **of(gateway))
+
+    assert (done.status, done.out) == (0, "0 deliveries are being read again\n")
+
+
+async def test_samples_are_named_and_sent(gateway: Program) -> None:
+    listed = await comporta("send", "--list")
+    assert listed.out.split() == names()
+
+    shop = await gateway.install("shopify", "loja-1", "s3cret")
+    sent = await comporta(
+        "send", "shopify/orders_paid", "--to", shop["ingest_url"], "--secret", "s3cret"
+    )
+    assert sent.status == 0
+    assert sent.out.startswith('200 {"received":true')
+
+    wrong = await comporta(
+        "send", "shopify/orders_paid", "--to", shop["ingest_url"], "--secret", "wrong"
+    )
+    assert (wrong.status, wrong.out[:4]) == (1, "401 ")

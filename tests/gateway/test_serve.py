@@ -1,0 +1,188 @@
+"""Starting and ending the server: one process, and several that share a port."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.e2e.program import KEY, SECRET_KEYS, Program, program
+from tests.gateway.command import comporta, of
+from tests.gateway.pipeline import eventually
+from tests.sinks.receiver import until
+from tests.sinks.tls import self_signed
+
+WORKERS = 2
+
+
+@pytest.fixture
+async def several(tmp_path: Path, postgres_db: str) -> AsyncIterator[Program]:
+    async with program(tmp_path, STORE=postgres_db, WORKERS=str(WORKERS)) as running:
+        with no_orphans():
+            await running.start()
+            await until(lambda: len(workers(running)) == WORKERS)
+            yield running
+
+
+@contextmanager
+def no_orphans() -> Iterator[None]:
+    """Nothing that a test started outlives it, not even when the test fails."""
+    before = {p.pid for p in psutil.process_iter()}
+    try:
+        yield
+    finally:
+        ours = [p for p in psutil.process_iter() if p.pid not in before and _serves(p)]
+        for process in ours:
+            process.kill()
+
+
+def _serves(process: psutil.Process) -> bool:
+    try:
+        return process.cmdline()[-3:] == ["-m", "gateway", "serve"]
+    except psutil.Error:
+        return False
+
+
+def workers(running: Program) -> list[psutil.Process]:
+    assert running.process
+    try:
+        return psutil.Process(running.process.pid).children()
+    except psutil.NoSuchProcess:
+        return []
+
+
+async def answers(running: Program) -> bool:
+    return (await running.call("GET", "/readyz")).status == 200
+
+
+async def test_a_worker_that_dies_is_replaced(several: Program) -> None:
+    first = workers(several)[0]
+
+    first.kill()
+    await until(lambda: len(workers(several)) == WORKERS and first not in workers(several))
+
+    await eventually(lambda: answers(several))
+    assert "worker.died" in several.log
+    assert await several.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_all_workers_end_cleanly_together(several: Program, number: int) -> None:
+    served = workers(several)
+
+    assert await several.end(number) == 0
+
+    assert [p for p in served if p.is_running()] == []
+    assert several.log.count("gateway.stopped") == WORKERS
+    assert "worker.died" not in several.log
+
+
+async def launch(running: Program, *, new_session: bool = False) -> asyncio.subprocess.Process:
+    """Start it without waiting for it."""
+    environ = {"DATA_DIR": str(running.folder / "data"), "PORT": str(running.port)}
+    environ |= {"API_KEY": KEY, "SECRET_KEYS": SECRET_KEYS} | running.environ
+    with (running.folder / "program.log").open("ab") as log:
+        running.process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "gateway", "serve"),
+            env=os.environ | {f"COMPORTA_{k}": v for k, v in environ.items()},
+            stdout=log,
+            stderr=log,
+            start_new_session=new_session,
+        )
+    return running.process
+
+
+async def test_ctrl_c_which_reaches_everybody_is_heard_once(
+    tmp_path: Path, postgres_db: str
+) -> None:
+    """A terminal signals the whole group: twice would mean "now"."""
+    async with program(tmp_path, STORE=postgres_db, WORKERS=str(WORKERS)) as running:
+        with no_orphans():
+            process = await launch(running, new_session=True)
+            await until(lambda: running.log.count("gateway.started") == WORKERS)
+
+            os.killpg(process.pid, signal.SIGINT)
+
+            assert await asyncio.wait_for(process.wait(), 30) == 0
+        assert running.log.count("gateway.stopped") == WORKERS
+
+
+async def test_workers_end_with_their_supervisor(several: Program) -> None:
+    served = workers(several)
+
+    await several.kill()
+
+    await until(lambda: not any(p.is_running() for p in served))
+    assert several.log.count("gateway.stopped") == WORKERS
+
+
+async def test_workers_that_cannot_start_are_not_started_for_ever(
+    tmp_path: Path, unused_store: str
+) -> None:
+    async with program(tmp_path, STORE=unused_store, WORKERS=str(WORKERS)) as running:
+        with no_orphans():
+            process = await launch(running)
+
+            assert await asyncio.wait_for(process.wait(), 30) == 1
+
+        assert "comporta: worker: " in running.log
+
+
+@pytest.fixture
+def unused_store() -> str:
+    return "postgresql://nobody@127.0.0.1:1/nothing"
+
+
+async def test_sigterm_while_starting_ends_it_cleanly(tmp_path: Path) -> None:
+    async with program(tmp_path) as running:
+        await launch(running)
+        await until((tmp_path / "data" / "comporta.db").exists)
+
+        assert await running.end(signal.SIGTERM) in {0, -signal.SIGTERM}
+
+        await running.start()
+        assert await answers(running)
+
+
+async def test_a_second_signal_means_now(tmp_path: Path) -> None:
+    async with program(tmp_path) as running:
+        await running.start()
+        assert running.process
+        running.process.send_signal(signal.SIGSTOP)
+        running.process.send_signal(signal.SIGTERM)
+        running.process.send_signal(signal.SIGINT)
+        running.process.send_signal(signal.SIGCONT)
+
+        assert await asyncio.wait_for(running.process.wait(), 10) in {0, 1}
+
+
+async def test_the_admin_key_is_shown_once(tmp_path: Path) -> None:
+    async with program(tmp_path, API_KEY="") as running:
+        await running.start()
+        assert await running.end() == 0
+        await running.start()
+        assert await running.end() == 0
+
+        key = (tmp_path / "data" / "admin.key").read_text().strip()
+        assert running.log.count(key) == 1
+
+
+async def test_it_serves_https_and_the_command_line_trusts_that_certificate(
+    tmp_path: Path,
+) -> None:
+    _, certificate = self_signed(tmp_path, "gate.example")
+    files = {"TLS_CERT": str(certificate), "TLS_KEY": str(tmp_path / "key.pem")}
+    async with program(tmp_path, **files) as running:
+        await launch(running)
+        await until(lambda: "gateway.started" in running.log)
+
+        listed = await comporta("keys", "list", **of(running, **files))
+        doctor = await comporta("doctor", **of(running, **files))
+
+        assert (listed.status, listed.err) == (0, "")
+        assert f"ready at https://127.0.0.1:{running.port}" in doctor.out
