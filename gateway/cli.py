@@ -190,6 +190,25 @@ def _call(method: str, path: str, body: Any = None) -> Any:
 
 
 @app.command()
+def listen(
+    instance: Annotated[str, typer.Argument(help="whose events")],
+    events: Annotated[str, typer.Option(help="comma list, e.g. order.paid,ORDER_*")] = "",
+) -> None:
+    """Print the events of an instance as they come, one JSON line each (Ctrl-C ends it).
+
+    The instance needs its websocket sink: POST /websocket/set/INSTANCE.
+    """
+    from gateway.admin_client import AdminClient
+    from gateway.listening import listen as run
+
+    settings = load_settings()
+    client = _guarded(lambda: AdminClient.of(settings))
+    _guarded(
+        lambda: asyncio.run(run(client, instance, events, lambda line: print(line, flush=True)))
+    )
+
+
+@app.command()
 def renormalize(
     driver: Annotated[str, typer.Argument(help="the driver that was fixed")],
     since: Annotated[str | None, typer.Option(help="ISO 8601 time; default everything")] = None,
