@@ -10,14 +10,18 @@ from schemas import codec
 from schemas.errors import RequestError
 
 
-def error_response(error: RequestError, *, evolution: bool = False) -> web.Response:
-    """The answer to an error of ours; with `evolution` also what Evolution API's clients read."""
+def error_response(error: RequestError, *, evolution: bool = False, **more: Any) -> web.Response:
+    """The answer to an error of ours; with `evolution` also what Evolution API's clients read.
+
+    `more`: further fields.
+    """
     details = [{"path": d.path, "message": d.message} for d in error.details]
     body: dict[str, Any] = {
         "error": error.error,
         "code": error.code,
         "message": error.message,
         "details": details,
+        **more,
     }
     if evolution:
         said: list[Any] = [d.message for d in error.details] or [error.message]

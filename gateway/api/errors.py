@@ -25,6 +25,12 @@ _HTTP = {
 }
 
 
+class InternalError(RequestError):
+    """Something went wrong here."""
+
+    status, error, code = 500, "Internal error", "internal_error"
+
+
 @web.middleware
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Every failure as `{"error", "code", "message", "details"}` with its status; the unforeseen as
@@ -35,7 +41,8 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except RequestError as error:
         return error_response(error, evolution=request.get(EVOLUTION, False))
     except StoreUnavailableError as error:
-        return error_response(UnavailableError(error.message, retry_after=5))
+        unavailable = UnavailableError(error.message, retry_after=5)
+        return error_response(unavailable, evolution=request.get(EVOLUTION, False))
     except web.HTTPException as error:
         return _aiohttp_error(error)
     except ConnectionResetError:
@@ -68,13 +75,5 @@ def _unforeseen(request: web.Request) -> web.Response:
         method=request.method,
         path=route.canonical if route else "?",
     )
-    body = {
-        "error": "Internal error",
-        "code": "internal_error",
-        "message": f"something went wrong here; the log has it under {ident}",
-        "details": [],
-        "id": ident,
-    }
-    return web.Response(
-        body=codec.dumps(body), status=500, content_type="application/json", charset="utf-8"
-    )
+    told = InternalError(f"something went wrong here; the log has it under {ident}")
+    return error_response(told, evolution=request.get(EVOLUTION, False), id=ident)
