@@ -54,9 +54,9 @@ class Ears:
 
 
 @contextlib.asynccontextmanager
-async def listening(api: Api, key: str = ADMIN) -> AsyncIterator[Ears]:
-    target = f"{api.url}/ws/loja-1"
-    async with api.session.ws_connect(target, params={"apikey": key}) as socket:
+async def listening(api: Api, key: str = ADMIN, **query: str) -> AsyncIterator[Ears]:
+    target, asked = f"{api.url}/ws/loja-1", {"apikey": key, **query}
+    async with api.session.ws_connect(target, params=asked) as socket:
         ears = Ears(socket)
         task = asyncio.create_task(ears.listen())
         yield ears
@@ -105,32 +105,56 @@ VALUES ($1, $2, 'default', 'loja-1', 'shopify', 'order.paid', 'k', 'd', 1, 1, 'p
 """
 
 
+SLOW_ID = "01hm6zslow0000000000000000"
+
+
 async def test_nothing_is_pushed_that_a_slower_transaction_may_precede(
-    api_on_postgres: Api, postgres_db: str
+    api_on_postgres: Api, postgres_db: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Live and replayed alike; and then at once, not with the next look."""
+    monkeypatch.setattr(push, "LOOK_EVERY", 1000.0)
     api = api_on_postgres
     await enable(api)
     slow = await asyncpg.connect(postgres_db)
     try:
         async with listening(api) as ears:
-            before = await send(api, 1)
-            await until(lambda: ears.ids == [before])
+            first, before = await send(api, 1), await send(api, 2)
+            await until(lambda: ears.ids == [first, before])
             transaction = slow.transaction()
             await transaction.start()
             await slow.execute(MARK)
             seq = await slow.fetchval("SELECT nextval('event_seq')")
-            later = await send(api, 2)
-            found = await api.get(f"/processing/events/{later}")
-            assert found.data["seq"] > seq
-            # Whoever has no patience would have pushed it long ago.
-            with pytest.raises(TimeoutError):
-                await until(lambda: len(ears.ids) > 1, patience=1.5)
-            await slow.execute(ROW, seq, "01hm6zslow0000000000000000")
-            await transaction.commit()
-            await until(lambda: len(ears.ids) == 3)
-            assert ears.ids[1:] == ["01hm6zslow0000000000000000", later]
+            later = await send(api, 3)
+            assert (await api.get(f"/processing/events/{later}")).data["seq"] > seq
+            async with listening(api, since=first) as late:
+                await until(lambda: late.ids == [before])
+                # Whoever has no patience would have pushed it long ago.
+                with pytest.raises(TimeoutError):
+                    await until(lambda: len(ears.ids + late.ids) > 3, patience=1.5)
+                await slow.execute(ROW, seq, SLOW_ID)
+                await transaction.commit()
+                await until(lambda: ears.ids == [first, before, SLOW_ID, later])
+                await until(lambda: late.ids == [before, SLOW_ID, later])
     finally:
         await slow.close()
+
+
+async def test_processes_tell_each_other(
+    tmp_path: Path, postgres_db: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(push, "LOOK_EVERY", 1000.0)
+    store = SecretStr(postgres_db)
+    async with (
+        serving(tmp_path / "a", store=store) as one,
+        serving(tmp_path / "b", store=store) as two,
+    ):
+        await enable(one)
+        await until(lambda: bool(two.services.hub.sinks(PLACE)))
+        async with listening(two) as ears:
+            sent = [await send(one, number) for number in range(5)]
+            await until(lambda: ears.ids == sent)
+            tested = (await one.post("/websocket/test/loja-1")).body["event_id"]
+            await until(lambda: ears.ids == [*sent, tested])
 
 
 async def test_clients_outlast_the_store(tmp_path: Path, postgres: Postgres) -> None:
@@ -161,6 +185,7 @@ async def test_an_expired_key_closes_what_it_opened(
     monkeypatch.setattr(push, "LOOK_EVERY", 0.02)
     monkeypatch.setattr(push, "CHECK_EVERY", 0.04)
     await enable(api)
+    api.services.directory._listeners.clear()  # so that no other change of the key leads to a check
     now = datetime.now(UTC) + timedelta(seconds=2)
     expires_at = api_time(round(now.timestamp() * 1e6))
     wish = {"name": "k", "permissions": ["EVENTS_READ"], "expires_at": expires_at}
