@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,10 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.e2e.deliveries import SECRET, kiwify
 from tests.e2e.program import KEY, SECRET_KEYS, Program, program
 from tests.gateway.command import comporta, of
-from tests.gateway.pipeline import eventually
-from tests.sinks.receiver import until
+from tests.gateway.pipeline import answering, eventually, ids
+from tests.sinks.receiver import receiving, until
 from tests.sinks.tls import self_signed
 
 WORKERS = 2
@@ -159,6 +161,27 @@ async def test_a_second_signal_means_now(tmp_path: Path) -> None:
         running.process.send_signal(signal.SIGCONT)
 
         assert await asyncio.wait_for(running.process.wait(), 10) in {0, 1}
+
+
+async def test_a_stop_ends_in_time_whatever_a_receiver_does_and_loses_nothing(
+    tmp_path: Path,
+) -> None:
+    async with program(tmp_path, DELIVERY_TIMEOUT="60") as running, receiving() as receiver:
+        receiver.answer = answering(200, after=60)
+        await running.start()
+        await running.webhook("loja-1", receiver.url)
+        shop = await running.install("kiwify", "loja-1", SECRET)
+        answer = await kiwify(1).post(running, shop["ingest_url"])
+        await until(lambda: len(receiver.got) == 1)
+        began = time.monotonic()
+
+        assert await running.end() == 0
+
+        assert time.monotonic() - began < 25
+        receiver.answer = answering(200)
+        await running.start()
+        await until(lambda: len(receiver.got) == 2)
+        assert ids(receiver) == [answer.json["events"][0]["id"]] * 2
 
 
 async def test_the_admin_key_is_shown_once(tmp_path: Path) -> None:
