@@ -188,7 +188,8 @@ async def test_the_key_may_be_in_the_query(line: Program) -> None:
 
 
 async def test_credentials_are_not_kept(line: Program, receiver: Receiver) -> None:
-    told = await accepted(line, envelope("connection.update", {"state": "open"}))
+    body = json.dumps(envelope("connection.update", {"state": "open"}))
+    told = await accepted(line, body.encode())  # with the key in a header of its own
     kept = await line.call("GET", f"/processing/webhooks/{told['inbound_id']}")
     assert kept.status == 200
     files = [path.read_bytes() for path in (line.folder / "data").glob("comporta.db*")]
