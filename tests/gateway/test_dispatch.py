@@ -119,7 +119,41 @@ async def test_what_comes_after_the_stop_is_left_to_others(
         await line.emit(3)
 
         assert await line.states() == {"pending": 3}
+
+
+async def test_what_was_stored_with_a_lease_before_the_stop_is_not_begun_after_it(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    async with pipeline(tmp_path) as line:
+        await line.sink(url=receiver.url, enabled=False)
+        await line.emit(3)
+        claimed = await line.store.log.claim({"sink-1": 3})
+        await line.sink(enabled=True)
+        await line.dispatcher.stop(1)
+
+        line.dispatcher.offer(claimed)
+
         assert line.dispatcher.load == 0
+    async with pipeline(tmp_path, start=False) as line:  # closing the store gave them back
+        assert await line.states() == {"pending": 3}
+    assert receiver.got == []
+
+
+async def test_a_stop_while_the_store_is_busy_waits_for_the_last_results(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    async with pipeline(tmp_path, tuning=Tuning(busy_seconds=0.1)) as line:
+        await line.sink(url=receiver.url)
+        receiver.answer = answering(200, 0.1)
+        await line.emit(8)
+        intruder = apsw.Connection(str(line.path))
+        intruder.execute("BEGIN IMMEDIATE")
+        asyncio.get_running_loop().call_later(1.0, intruder.execute, "ROLLBACK")
+
+        await line.dispatcher.stop(5)
+
+        assert await line.states() == {"succeeded": 8}
+        intruder.close()
 
 
 async def test_a_store_that_is_busy_delays_results_and_loses_none(
@@ -170,6 +204,7 @@ async def test_a_result_that_cannot_be_written_holds_up_no_other(
 async def test_ordered_events_follow_each_other_without_waiting_for_the_poll(
     tmp_path: Path, receiver: Receiver, count: int
 ) -> None:
+    receiver.answer = answering(200, 0.05)  # longer than the pause between two claims
     async with pipeline(tmp_path) as line:
         await line.sink(url=receiver.url, ordered=True)
         began = time.monotonic()
