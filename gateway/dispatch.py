@@ -129,6 +129,8 @@ class Dispatcher:
         """Sinks whose deliveries wait for a reason: disabled, unusable, an open breaker,
         Retry-After.
         """
+        now = self._clocks.monotonic()
+        self._passed_over = {i: until for i, until in self._passed_over.items() if until > now}
         disabled = {s.id for s in self._directory.sinks() if not s.enabled}
         waiting = {i for i, lane in self._lanes.items() if lane.wait() > 0}
         return frozenset(disabled | waiting | self._passed_over.keys())

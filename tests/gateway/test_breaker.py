@@ -80,6 +80,15 @@ def test_what_is_older_than_the_window_does_not_count() -> None:
     assert state(breaker) == "closed"
 
 
+def test_ten_failures_in_a_row_count_however_slowly_they_come() -> None:
+    breaker = Breaker()
+    for number in range(9):
+        breaker.record(ok=False, now=number * rules.WINDOW * 2)
+    assert state(breaker) == "closed"
+
+    assert breaker.record(ok=False, now=20 * rules.WINDOW) is True
+
+
 def test_an_open_breaker_half_opens_after_its_pause_for_one_probe() -> None:
     breaker = opened()
 
@@ -142,6 +151,7 @@ class Plain:
     until: float = 0.0
     opened: int = 0
     good: int = 0
+    in_a_row: int = 0
 
     def look(self, now: float) -> None:
         if self.state == "open" and now >= self.until:
@@ -153,10 +163,11 @@ class Plain:
             if not ok:
                 self.open(now)
             elif self.good == rules.PROBES_TO_CLOSE:
-                self.state, self.opened = "closed", 0
+                self.state, self.opened, self.results, self.in_a_row = "closed", 0, [], 0
         elif self.state == "closed":
             if ok and not self.results:
                 return  # a window begins with a failure
+            self.in_a_row = 0 if ok else self.in_a_row + 1
             self.results.append((now, ok))
             self.results = [r for r in self.results if r[0] >= now - rules.WINDOW]
             if all(good for _, good in self.results):
@@ -166,10 +177,8 @@ class Plain:
 
     def is_failing(self) -> bool:
         words = [good for _, good in self.results]
-        if len(words) < rules.LEAST_RESULTS:
-            return False
-        in_a_row = not any(words[-rules.LEAST_RESULTS :])
-        return in_a_row or words.count(False) / len(words) >= rules.FAILURE_RATE
+        often = words.count(False) / len(words) >= rules.FAILURE_RATE
+        return self.in_a_row >= 10 or (often and len(words) >= 10)  # however slowly they came
 
     def open(self, now: float) -> None:
         pause = rules.FIRST_PAUSE
@@ -177,7 +186,7 @@ class Plain:
             pause = min(pause * 2, rules.LONGEST_PAUSE)
         self.state, self.until = "open", now + pause
         self.opened += 1
-        self.results = []
+        self.results, self.in_a_row = [], 0
 
 
 class History(RuleBasedStateMachine):
