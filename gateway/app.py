@@ -335,6 +335,7 @@ def _start(services: Services) -> list[asyncio.Task[None]]:
         "retention": partial(purge_forever, event_log, days, wall_clock),
         "polls": services.polls.ensure_all,
         "push.tell": services.hub.tell,
+        "push.repeat": services.hub.repeat,
         "push.watch": services.hub.watch,
     }
     return [loop.create_task(forever(name, run)) for name, run in work.items()]

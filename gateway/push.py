@@ -17,12 +17,12 @@ from functools import partial
 from typing import Any
 
 from gateway import log
-from gateway.background import Errands
 from gateway.directory import Directory
+from gateway.push_again import Again
 from gateway.push_client import DISABLED, REMOVED, SHUTDOWN, Client, Ending, Place, Push
 from gateway.push_hint import again_hint, news_hint, read_hint
 from gateway.push_seats import Seats
-from gateway.push_stream import Reader, Stream
+from gateway.push_stream import Reader, Stream, pages, room
 from gateway.routing import document, targets, wants
 from gateway.store.base import Database, Topic
 from gateway.store.history import History
@@ -51,8 +51,8 @@ class Told:
 
 
 class Hub:
-    """See the module. `most`: connections of this process. Run `tell` and `watch` beside it, and
-    have `heard` called with what the store tells.
+    """See the module. `most`: connections of this process. Run `tell`, `repeat` and `watch`
+    beside it, and have `heard` called with what the store tells.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Hub:
         server_url: str,
         most: int,
     ) -> None:
-        self._history, self._database, self._directory = history, database, directory
+        self._database, self._directory = database, directory
         self._told, self._server_url = told, server_url
         self._seats = Seats(most, told.connections)
         self._reader = Reader(history, database, self._pushes, told.pushed)
@@ -73,7 +73,7 @@ class Hub:
         self._untold: dict[Place, int] = {}
         self._tell_now = asyncio.Event()
         self._looked = 0
-        self._errands = Errands()
+        self._again = Again(database, self._offer_page)
         directory.on_change(self._configured)
 
     def sinks(self, place: Place) -> tuple[WebsocketConfig, ...]:
@@ -173,16 +173,23 @@ class Hub:
             return
         if hint.seq is not None:
             stream.wake(hint.seq)
+        elif hint.event_id is not None:
+            self._again.ask(hint.place, hint.event_id)
         elif hint.event is not None:
             self._offer_again(stream, hint.event)
-        elif hint.event_id is not None:
-            self._errands.run("push.again", self._read_again(stream, hint.event_id))
 
-    async def _read_again(self, stream: Stream, event_id: str) -> None:
-        tenant, instance = stream.place
-        row = await self._history.event(tenant, event_id, (instance,))
-        if row is not None:
-            self._offer_again(stream, row.event)
+    async def repeat(self) -> None:
+        """Push again what was replayed by hand, for ever."""
+        await self._again.run()
+
+    async def _offer_page(self, place: Place, events: Sequence[StoredEvent]) -> None:
+        for page in pages(events):
+            stream = self._streams.get(place)
+            if stream is None:
+                return
+            for event in page:
+                self._offer_again(stream, event)
+            await room(stream.clients)
 
     def _offer_again(self, stream: Stream, event: StoredEvent) -> None:
         sinks = self.sinks(stream.place)
@@ -263,7 +270,6 @@ class Hub:
         self._seats.closed = True
         for stream in self._streams.values():
             _end(stream.clients, SHUTDOWN)
-        await self._errands.close()
 
 
 def _ask(client: Client) -> None:

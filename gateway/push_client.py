@@ -14,6 +14,8 @@ from schemas.sink_config import SinkConfig
 
 MOST_WAITING = 256
 MOST_BYTES = 16 * 1024 * 1024
+# What is offered at a time, so that whoever keeps up has room for it.
+PAGE, PAGE_BYTES = 50, 4 * 1024 * 1024
 AT_ONCE = 32  # written before the queue is looked at again
 
 Place = tuple[str, str]  # tenant and instance
@@ -96,6 +98,12 @@ class Client:
         self._bytes = 0
         self._news = asyncio.Event()
 
+    @property
+    def has_room(self) -> bool:
+        """Whether a page more may wait for it."""
+        few = len(self._waiting) + PAGE <= MOST_WAITING
+        return not self._waiting or (few and self._bytes + PAGE_BYTES <= MOST_BYTES)
+
     def end(self, ending: Ending) -> None:
         """Have the connection closed; the first reason counts."""
         if not self.ending.done():
@@ -112,6 +120,7 @@ class Client:
             self._waiting and self._bytes + size > MOST_BYTES
         ):
             self._waiting.clear()
+            self._bytes = 0
             self.end(SLOW)
             return
         self._waiting.append(push)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from gateway import log
-from gateway.push_client import Client, Place, Push
+from gateway.push_client import PAGE, PAGE_BYTES, Client, Place, Push
 from gateway.store.base import Database
 from gateway.store.history import History
 from schemas.errors import StoreUnavailableError
 from schemas.events import StoredEvent
 
-PAGE = 50  # events read at once; each may hold megabytes
 LEAST_LAG, LONGEST_LAG = 0.005, 0.25  # pauses while a slower transaction is still under way
 STORE_PAUSE = 0.5
+PATIENCE, GLANCE = (
+    1.0,
+    0.005,
+)  # seconds that the others wait for a client to keep up, and between looks
 
 Choose = Callable[[Place, Sequence[StoredEvent]], list[Push] | None]
 
@@ -134,18 +137,43 @@ class Reader:
 
     async def _pass_on(self, stream: Stream, horizon: int) -> None:
         events = await self._tail(stream, stream.position, horizon)
-        pushes = self._choose(stream.place, events)
-        if pushes is None:
-            stream.pause()
-            return
-        # No await from here on: a client that joins finds all of these given, or none.
-        for client in tuple(stream.live):
-            for push in pushes:
-                client.offer(push)
-        stream.position = events[-1].seq if len(events) == PAGE else horizon
+        for page in pages(events):
+            pushes = self._choose(stream.place, page)
+            if pushes is None:
+                stream.pause()
+                return
+            # No await until the position is set: who joins finds all of these given, or none.
+            for client in tuple(stream.live):
+                for push in pushes:
+                    client.offer(push)
+            stream.position = page[-1].seq if page else horizon
+            await room(stream.live)
+        if len(events) < PAGE:
+            stream.position = horizon
 
     async def _tail(self, stream: Stream, after: int, upto: int) -> list[StoredEvent]:
         return await self._history.tail(*stream.place, after, PAGE, below=upto + 1)
+
+
+async def room(clients: Collection[Client]) -> None:
+    """Return when a page more finds room with each of these clients; or when it was waited long
+    enough, and whoever still has none is too slow.
+    """
+    clock = asyncio.get_running_loop().time
+    until = clock() + PATIENCE
+    while clock() < until and not all(client.has_room for client in clients):  # noqa: ASYNC110 - many clients, and only for a moment
+        await asyncio.sleep(GLANCE)
+
+
+def pages(events: Sequence[StoredEvent]) -> Iterator[Sequence[StoredEvent]]:
+    """Parts of what was read that may be offered at once, however large events are."""
+    start, size = 0, 0
+    for number, event in enumerate(events):
+        size += len(event.data)
+        if size > PAGE_BYTES and number > start:
+            yield events[start:number]
+            start, size = number, len(event.data)
+    yield events[start:]
 
 
 async def _patiently(work: Callable[[], Awaitable[None]]) -> None:

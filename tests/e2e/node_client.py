@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 from tests.sinks.receiver import until
 
 HERE = Path(__file__).parent / "node"
+COMMAND = ("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "node"
 
 
@@ -21,24 +24,29 @@ async def installed() -> Path:
     """The folder with the packages of package-lock.json."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         pytest.fail("this test needs Node.js and npm: apt-get install nodejs npm")
-    lock = (HERE / "package-lock.json").read_text()
-    stamp = CACHE / "installed.json"
-    if not stamp.exists() or stamp.read_text() != lock:
+    lock = (HERE / "package-lock.json").read_bytes()
+    folder = CACHE / hashlib.sha256(lock).hexdigest()[:16]
+    if not folder.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(HERE / name, CACHE)
-        command = ("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+        await _install(folder)
+    return folder / "node_modules"
+
+
+async def _install(folder: Path) -> None:
+    """Elsewhere first, then all at once: other workers may want the same now."""
+    with tempfile.TemporaryDirectory(dir=CACHE) as name:
+        made = Path(name) / "made"
+        made.mkdir()
+        for part in ("package.json", "package-lock.json"):
+            shutil.copy(HERE / part, made)
         process = await asyncio.create_subprocess_exec(
-            *command,
-            cwd=CACHE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+            *COMMAND, cwd=made, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
         )
         told, _ = await process.communicate()
         if process.returncode:
-            pytest.fail(f"`{' '.join(command)}` failed:\n{told.decode(errors='replace')}")
-        stamp.write_text(lock)
-    return CACHE / "node_modules"
+            pytest.fail(f"`{' '.join(COMMAND)}` failed:\n{told.decode(errors='replace')}")
+        with contextlib.suppress(OSError):  # somebody was faster
+            made.rename(folder)
 
 
 class NodeClient:
