@@ -40,8 +40,8 @@ SINK = WebsocketConfig(id="s", tenant="default", instance="loja-1")
 class Ears:
     """A client's frames, as they come."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self.socket = socket
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, pause: float = 0.0) -> None:
+        self.socket, self._pause = socket, pause
         self.frames: list[Any] = []
 
     @property
@@ -51,13 +51,16 @@ class Ears:
     async def listen(self) -> None:
         async for message in self.socket:
             self.frames.append(json.loads(message.data))
+            await asyncio.sleep(self._pause)  # what it does with them takes its time
 
 
 @contextlib.asynccontextmanager
-async def listening(api: Api, key: str = ADMIN, **query: str) -> AsyncIterator[Ears]:
+async def listening(
+    api: Api, key: str = ADMIN, pause: float = 0.0, **query: str
+) -> AsyncIterator[Ears]:
     target, asked = f"{api.url}/ws/loja-1", {"apikey": key, **query}
     async with api.session.ws_connect(target, params=asked) as socket:
-        ears = Ears(socket)
+        ears = Ears(socket, pause)
         task = asyncio.create_task(ears.listen())
         yield ears
         task.cancel()
@@ -68,8 +71,9 @@ async def enable(api: Api) -> None:
     assert (await api.post("/websocket/set/loja-1", {})).status == 201
 
 
-async def send(api: Api, number: int) -> str:
-    body = {"event": "messages.upsert", "data": {"key": {"id": f"M{number}"}}}
+async def send(api: Api, number: int, size: int = 0) -> str:
+    data = {"key": {"id": f"M{number}"}, "text": "x" * size}
+    body = {"event": "messages.upsert", "data": data}
     answer = await api.post("/webhook/evolution/loja-1", body)
     assert answer.status == 200, answer.body
     return str(answer.body["id"])
@@ -288,21 +292,22 @@ async def test_what_was_held_is_more_than_may_wait(api: Api) -> None:
     async with api.session.ws_connect(f"{api.url}/socket.io/?EIO=4&transport=websocket") as socket:
         await socket.send_str(JOIN)
         assert (await api.post("/websocket/set/loja-1", {"enabled": False})).status == 201
-        sent = [await send(api, number) for number in range(count)]
+        sent = [await send(api, number, size=30_000) for number in range(count)]
         assert (await api.post("/websocket/set/loja-1", {"enabled": True})).status == 201
         heard = list[str]()
         while len(heard) < count:
             packet = (await socket.receive()).data
             if packet.startswith("42/"):
                 heard.append(json.loads(packet.partition(",")[2])[1]["id"])
+                await asyncio.sleep(0.001)  # what it does with them takes its time
         assert heard == sent
 
 
 async def test_a_replay_of_many_comes_in_its_order(api: Api) -> None:
     await enable(api)
     count = 3 * MOST_WAITING
-    async with listening(api) as ears:
-        sent = [await send(api, number) for number in range(count)]
+    async with listening(api, pause=0.001) as ears:
+        sent = [await send(api, number, size=30_000) for number in range(count)]
         await until(lambda: ears.ids == sent)
         for event in sent:
             await api.services.hub.publish(an_event(1, id=event), again=True)
