@@ -5,7 +5,7 @@ expire, clients that do not read or never say who they are.
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,11 @@ import pytest
 from pydantic import SecretStr
 
 from gateway import push
-from gateway.api import socket_io
+from gateway.api import socket_io, ws
 from gateway.api.times import api_time
-from gateway.push_client import MOST_BYTES, MOST_WAITING, SLOW, Client, Push
-from gateway.push_hint import Hint, again_hint, news_hint, read_hint
-from gateway.push_seats import Seats
+from gateway.push_client import MOST_WAITING
+from gateway.push_hint import news_hint
 from gateway.store.postgres.append_sql import MARK
-from schemas.errors import TooManyRequestsError, UnavailableError
-from schemas.sink_config import WebsocketConfig
 from tests.api.rig import ADMIN, Api, eventually, serving
 from tests.services import Postgres, fresh_database
 from tests.sinks.given import an_event
@@ -34,7 +31,6 @@ PLACE = ("default", "loja-1")
 # What a Socket.IO client sends to join a namespace.
 AUTH = json.dumps({"apikey": ADMIN})
 JOIN = f"40/loja-1,{AUTH}"
-SINK = WebsocketConfig(id="s", tenant="default", instance="loja-1")
 
 
 class Ears:
@@ -210,6 +206,24 @@ async def test_a_key_that_loses_the_permission_is_sent_away(api: Api) -> None:
         assert ears.socket.close_code == 4401
 
 
+async def test_a_client_that_answers_no_ping_is_gone(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ws, "HEARTBEAT", 0.1)
+    await enable(api)
+    target, asked = f"{api.url}/ws/loja-1", {"apikey": ADMIN}
+    async with (
+        api.session.ws_connect(target, params=asked) as lively,
+        api.session.ws_connect(target, params=asked, autoping=False) as dead,
+    ):
+        listening = asyncio.create_task(lively.receive())
+        assert (await dead.receive()).type is aiohttp.WSMsgType.PING
+        metrics = api.services.metrics
+        await until(lambda: metrics.websockets._value.get() == 1)
+        event = await send(api, 1)
+        assert json.loads((await listening).data)["id"] == event
+
+
 async def test_superseded_events_are_left_out_where_the_instance_wants_it(api: Api) -> None:
     wish = {"name": "loja-1", "skip_superseded": True}
     assert (await api.post("/instances", wish)).status == 201
@@ -327,62 +341,3 @@ async def test_large_events_are_no_burden_to_who_reads_them(api: Api) -> None:
         await asyncio.gather(*map(api.services.store.log.append, items))
         await until(lambda: len(ears.ids) == 40)
         task.cancel()
-
-
-class Deaf:
-    """A far side that takes nothing."""
-
-    async def write(self, pushes: Sequence[Push]) -> None:
-        raise AssertionError(pushes)
-
-
-def a_client(**more: Any) -> Client:
-    given: dict[str, Any] = {"after": 0, "key_id": "k", "check": lambda: None}
-    return Client(PLACE, Deaf(), **(given | more))
-
-
-def a_push(number: int, *, again: bool = False, data: bytes = b"1", name: str = "call") -> Push:
-    return Push(an_event(number, name=name, data=data), SINK, "https://x.example", again=again)
-
-
-async def test_so_much_waits_for_a_client_and_no_more() -> None:
-    many, large, picky = a_client(), a_client(), a_client(after=3, events=frozenset({"CALL"}))
-    for number in range(1, MOST_WAITING + 1):
-        many.offer(a_push(number))
-        assert not many.ending.done()
-    many.offer(a_push(MOST_WAITING + 1))
-    assert many.ending.result() is SLOW
-    large.offer(a_push(1, data=b"x" * MOST_BYTES * 2))  # alone it may be as large as it is
-    assert not large.ending.done()
-    large.offer(a_push(2))
-    assert large.ending.result() is SLOW
-    for number in range(1, 1000):  # had, or not wanted: these do not count
-        picky.offer(a_push(number % 4))
-        picky.offer(a_push(number + 10, name="order.paid"))
-    assert not picky.ending.done()
-
-
-def test_hints_survive_the_way() -> None:
-    event = an_event(0, data='{"nome":"Conceição"}'.encode())
-    assert event.seq == 0
-    again, tested = read_hint(again_hint(an_event(7))), read_hint(again_hint(event))
-    news = read_hint(news_hint(PLACE, 2**62))
-    assert again == Hint(place=PLACE, event_id=an_event(7).id)
-    assert tested == Hint(place=PLACE, event=event)
-    assert news == Hint(place=PLACE, seq=2**62)
-    assert read_hint("") is read_hint("default/loja-1") is None
-
-
-def test_seats_are_counted_by_process_and_by_instance() -> None:
-    counts: list[int] = []
-    seats = Seats(3, counts.append)
-    with seats.one(PLACE, [1, 1]), seats.one(PLACE, [1, 1]):
-        with pytest.raises(TooManyRequestsError), seats.one(PLACE, [2]):
-            pass
-        other = ("default", "loja-2")
-        with seats.one(PLACE, [1, None]), pytest.raises(UnavailableError), seats.one(other, [5]):
-            pass
-    assert counts == [1, 2, 3, 2, 1, 0]
-    seats.closed = True
-    with pytest.raises(UnavailableError), seats.one(PLACE, []):
-        pass
