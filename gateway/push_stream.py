@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from gateway import log
+from gateway.background import forever
 from gateway.push_client import PAGE, PAGE_BYTES, Client, Place, Push
 from gateway.store.base import Database
 from gateway.store.history import History
@@ -93,7 +95,8 @@ class Reader:
 
     def follow(self, stream: Stream) -> None:
         """Begin to read for a stream."""
-        stream.task = asyncio.get_running_loop().create_task(self._follow(stream))
+        following = forever("push.stream", partial(self._follow, stream))
+        stream.task = asyncio.get_running_loop().create_task(following)
 
     async def feed(self, stream: Stream, client: Client) -> None:
         """Bring a client up to the stream, then send it what waits for it, for ever.
