@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, StorageType
@@ -142,20 +143,32 @@ async def test_a_mere_subscriber_is_not_taken_for_a_stream(rig: NatsRig) -> None
 async def test_something_that_answers_is_not_taken_for_a_stream(
     rig: NatsRig, js: JetStreamContext
 ) -> None:
-    answers = iter([b"thank you", b"[]", b"{}", b'{"error":{}}', b"\xff"])
+    words = [b"thank you", b"[]", b"{}", b'{"error":{}}', b"\xff"]
+    word = b"nobody yet"
 
     async def answer(message: Msg) -> None:
-        await message.respond(next(answers))
+        await message.respond(word)
 
     client = await rig.client()
     async with opened(rig) as sink:
         assert await sink.send([a_message(an_event(0))]) == [Delivered()]
-        await js.delete_stream(await js.find_stream_name_by_subject(rig.subjects))
+        # Before the stream goes: in between nobody would answer, and the sink would make it again.
         await client.subscribe(rig.subjects, cb=answer)
         await client.flush()
-        for number in range(1, 6):
+        await js.delete_stream(await js.find_stream_name_by_subject(rig.subjects))
+        await alone(client, rig.subjects.replace(">", "x"), word)
+        for number, word in enumerate(words, 1):  # noqa: B007 - it is what `answer` says
             [outcome] = await sink.send([a_message(an_event(number))])
             assert "something that is no stream answered" in reason(outcome)
+
+
+async def alone(client: Client, subject: str, word: bytes) -> None:
+    """Wait until only who says `word` answers: the server takes a stream down step by step."""
+    heard = 0
+    async with asyncio.timeout(10):
+        while heard < 20:
+            answer = await client.request(subject, b"", timeout=5)
+            heard = heard + 1 if answer.data == word else 0
 
 
 async def test_what_the_server_would_not_take_goes_as_a_claim(rig: NatsRig) -> None:
