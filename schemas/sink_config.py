@@ -177,6 +177,16 @@ class PusherConfig(SinkBase):
         description="up to 164 letters, digits and _ - = @ , . ;",
     )
 
+    @property
+    def wire_channel(self) -> str:
+        """The channel that is triggered: the instance, with the tenant before it unless that is
+        `default`. A `channel` is taken as it is when the app is the sink's own.
+        """
+        prefix = "" if self.tenant == "default" else f"{self.tenant}."
+        if self.channel:
+            return self.channel if self.app_id else prefix + self.channel
+        return prefix + self.instance
+
 
 SinkConfig = Annotated[
     WebhookConfig | WebsocketConfig | RabbitmqConfig | SqsConfig | NatsConfig | PusherConfig,

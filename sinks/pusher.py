@@ -99,7 +99,7 @@ class PusherSink:
         self._timeout = config.timeout or context.timeout
         self._app = App.of(config, context.server_wide.get("pusher", {}))
         self._path = f"/apps/{self._app.app_id}/batch_events"
-        self._channel = _channel(config)
+        self._channel = config.wire_channel
         self._flight = Flight()
         self._last = Health(state="unknown")
 
@@ -208,13 +208,3 @@ class PusherSink:
         if status in _HINTS:
             return Retry(reason=f"HTTP {status}: {_HINTS[status]}", exchange=exchange)
         return of_answer(answer, exchange, self._context.now())
-
-
-def _channel(config: PusherConfig) -> str:
-    """The instance, with the tenant before it unless that is `default`. A `channel` is taken as it
-    is when the app is the sink's own.
-    """
-    prefix = "" if config.tenant == "default" else f"{config.tenant}."
-    if config.channel:
-        return config.channel if config.app_id else prefix + config.channel
-    return prefix + config.instance

@@ -34,6 +34,8 @@ from schemas.sink_config import (
     parse_config,
 )
 
+# https://pusher.com/docs/channels/using_channels/encrypted-channels/
+ENCRYPTED = "private-encrypted-"
 MAX_SECRETS = 5
 _SWITCHES: Mapping[str, bool] = {"true": True, "false": False}
 
@@ -222,7 +224,15 @@ def _lower_first(text: str) -> str:
 
 def _check_whole(reading: Reading, config: SinkConfig) -> None:
     """What only shows when all fields are known."""
-    if isinstance(config, PusherConfig) and (config.app_id or config.key or config.secret):
+    if not isinstance(config, PusherConfig):
+        return
+    if (config.enabled or config.channel) and config.wire_channel.startswith(ENCRYPTED):
+        reading.fail(
+            "channel",
+            f"is refused: what starts with {ENCRYPTED} is for events that are encrypted end to end,"
+            " which we do not do; take private- or another name",
+        )
+    if config.app_id or config.key or config.secret:
         for name in ("app_id", "key", "secret"):
             if not getattr(config, name):
                 reading.fail(name, "is required beside the other app fields")

@@ -1,17 +1,29 @@
 """Set bodies that are refused, and how that is told."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.api.sink_body import merge_body
 from gateway.api.sink_row import row
 from gateway.api.sink_rules import Rules
 from schemas.errors import BadRequestError, ConflictError
 from schemas.sink_config import KINDS, Kind
 from schemas.target import AllowList
-from tests.gateway.sink_bodies import SECRET, SEED_WEBHOOK, URL, merge, refusal, stored, webhook
+from tests.gateway.sink_bodies import (
+    ME,
+    RULES,
+    SECRET,
+    SEED_WEBHOOK,
+    URL,
+    merge,
+    refusal,
+    stored,
+    webhook,
+)
 
 
 @pytest.mark.parametrize(
@@ -94,6 +106,8 @@ def test_numbers_and_switches_may_be_header_values() -> None:
         ("pusher", {"host": "localhost"}, "host"),
         ("pusher", {"host": "a/b@c"}, "host"),
         ("pusher", {"channel": "a b"}, "channel"),
+        ("pusher", {"channel": "private-encrypted-a"}, "channel"),
+        ("pusher", {"channel": "private-encrypted-a", "enabled": False}, "channel"),
         ("nats", {"subject_prefix": "a.*"}, "subject_prefix"),
         ("nats", {"subject_prefix": "a >"}, "subject_prefix"),
         ("nats", {"stream": "a b"}, "stream"),
@@ -157,6 +171,18 @@ def test_a_broker_is_needed_somewhere(kind: str, own: dict[str, Any], names: lis
     assert [name for name in names if name not in conflict.value.message] == []
     assert merge(kind, own, rules=alone).config.enabled
     assert not merge(kind, {"enabled": False}, rules=alone).config.enabled
+
+
+def test_an_instance_that_sounds_encrypted_needs_a_channel_of_another_name() -> None:
+    def merged(**body: Any) -> Any:
+        identity = replace(ME, instance="private-encrypted-1")
+        return merge_body("pusher", body, None, identity=identity, now=5, rules=RULES).config
+
+    with pytest.raises(BadRequestError) as refused:
+        merged()
+    assert "private-encrypted-" in refused.value.message
+    assert merged(enabled=False).wire_channel == "private-encrypted-1"
+    assert merged(channel="private-orders").wire_channel == "private-orders"
 
 
 @pytest.mark.parametrize(
