@@ -217,7 +217,8 @@ def _work(  # noqa: PLR0917 - parts of the one composition root
         ENRICH: Enrichment(history, directory, intake, provider_api).run,
         replays.kind: replays.run,
     }
-    return _Work(provider_api, polls, replays, Jobs(store.log, store.database, runners))
+    jobs = Jobs(store.log, store.database, runners, outside=(POLL, ENRICH))
+    return _Work(provider_api, polls, replays, jobs)
 
 
 def _dispatch_options(settings: Settings, sink_life: SinkLife, metrics: Metrics) -> Options:

@@ -5,15 +5,18 @@ any process may take one, and a job whose process died is taken again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 
 from gateway import log
 from gateway.store.base import Database, EventLog, Job
 from schemas.errors import StoreUnavailableError
 
 EVERY = 1.0
-AT_ONCE = 16
+AT_ONCE = 16  # of the kinds that only need the store
+AT_ONCE_OUTSIDE = 48  # of those that wait for servers of others
 LONGEST_PAUSE = 600.0
 STORE_PAUSE = 5.0  # while the store takes nothing
 LOOK_FOR_STRAYS = 30.0
@@ -33,18 +36,35 @@ class Done:
 DONE = Done()
 
 
+@dataclass(slots=True)
+class _Lane:
+    """Kinds of jobs that share a bound. `more`: the last look found as many as there was room."""
+
+    kinds: tuple[str, ...]
+    most: int
+    running: int = 0
+    more: bool = False
+
+
 class Jobs:
-    """Takes due jobs and runs them. `runners`: by kind."""
+    """Takes due jobs and runs them. `runners`: by kind. `outside`: those kinds that wait for
+    servers of others, which must not keep the rest waiting.
+    """
 
     def __init__(
-        self, event_log: EventLog, database: Database, runners: Mapping[str, Runner]
+        self,
+        event_log: EventLog,
+        database: Database,
+        runners: Mapping[str, Runner],
+        outside: Collection[str] = (),
     ) -> None:
         self._log, self._database, self._runners = event_log, database, runners
+        inside = tuple(kind for kind in runners if kind not in outside)
+        self._lanes = (_Lane(inside, AT_ONCE), _Lane(tuple(outside), AT_ONCE_OUTSIDE))
         self._running: dict[asyncio.Task[None], tuple[str, int]] = {}
         self._suspects: set[tuple[str, int]] = set()
         self._now = asyncio.Event()
         self._closing = asyncio.Event()
-        self._more = False
 
     def wake(self) -> None:
         """Something may be due."""
@@ -68,21 +88,24 @@ class Jobs:
                 log.get().error("jobs.delayed", error=error.message)
 
     async def _take(self) -> None:
-        free = AT_ONCE - len(self._running)
-        if free <= 0 or self._closing.is_set():
-            return
-        claimed = await self._log.claim_jobs(tuple(self._runners), free)
-        if self._closing.is_set():
-            return  # closing the store gives back what nobody runs
-        for job in claimed:
-            task = asyncio.get_running_loop().create_task(self._run(job))
-            self._running[task] = (job.id, job.token)
-            task.add_done_callback(self._ended)
-        self._more = len(claimed) == free
+        for lane in self._lanes:
+            free = lane.most - lane.running
+            if not lane.kinds or free <= 0 or self._closing.is_set():
+                continue
+            claimed = await self._log.claim_jobs(lane.kinds, free)
+            if self._closing.is_set():
+                return  # closing the store gives back what nobody runs
+            for job in claimed:
+                task = asyncio.get_running_loop().create_task(self._run(job))
+                self._running[task] = (job.id, job.token)
+                lane.running += 1
+                task.add_done_callback(partial(self._ended, lane))
+            lane.more = len(claimed) == free
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, lane: _Lane, task: asyncio.Task[None]) -> None:
         del self._running[task]
-        if self._more:  # there was no room for all
+        lane.running -= 1
+        if lane.more:  # there was no room for all
             self._now.set()
 
     async def _return_strays(self) -> None:

@@ -1,16 +1,16 @@
 """Calling a provider's API for an installation, as its driver describes it.
 
-One place that logs in, keeps to the documented rate, honours Retry-After, and tells what may be
-tried again from what may not.
+One place that logs in, keeps to the documented rate, honours Retry-After for the whole
+installation, and tells what may be tried again from what may not.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from drivers.base import Driver
@@ -31,7 +31,7 @@ EXPIRY_MARGIN = 60.0
 
 class ApiError(Exception):
     """A call did not work. `after`: seconds until it may; `permanent`: it never will by itself.
-    `unauthorized`: the credentials are refused.
+    `unauthorized`: the credentials are refused. `waits`: nothing is wrong, it is too early.
     """
 
     def __init__(
@@ -41,39 +41,120 @@ class ApiError(Exception):
         after: float | None = None,
         permanent: bool = False,
         unauthorized: bool = False,
+        waits: bool = False,
     ) -> None:
         super().__init__(reason)
         self.reason, self.after = reason, after
-        self.permanent, self.unauthorized = permanent, unauthorized
+        self.permanent, self.unauthorized, self.waits = permanent, unauthorized, waits
+
+
+class Access(Protocol):
+    """Who looks after the credentials that installations call with."""
+
+    async def ready(self, installation: Installation) -> Installation:
+        """The installation with credentials that are good for a while. Raises ApiError."""
+
+    async def renewed(self, installation: Installation) -> Installation | None:
+        """After a 401: the installation with other credentials, to be tried once. Raises ApiError;
+        None when it has no others.
+        """
+
+    async def refused(self, installation: Installation, status: int, reason: str) -> None:
+        """The provider answered 401 or 403, and there is nothing else to try."""
+
+
+class FixedAccess:
+    """Credentials are what they are."""
+
+    async def ready(self, installation: Installation) -> Installation:
+        """See Access."""
+        return installation
+
+    async def renewed(self, installation: Installation) -> Installation | None:
+        """See Access."""
+        return None
+
+    async def refused(self, installation: Installation, status: int, reason: str) -> None:
+        """See Access."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a provider said. `links`: its Link header."""
+
+    body: Any
+    links: str
 
 
 @dataclass(slots=True)
 class _Login:
-    """A token got by `Api.login`, for one version of an installation's credentials."""
+    """A token got by `Api.login` with these credentials."""
 
-    version: int
+    known: Mapping[str, str]
     token: Token
 
 
-class ProviderApi:
-    """Calls providers. Tokens of logins and rates are per installation and process."""
+@dataclass(slots=True)
+class _Caller:
+    """What this process remembers of an installation. `held_until`: when the provider may be asked
+    again, monotonic seconds.
+    """
 
-    def __init__(self, http: Http, now: Callable[[], int], monotonic: Callable[[], float]) -> None:
+    pace: Pace
+    held_until: float = 0.0
+    login: _Login | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class ProviderApi:
+    """Calls providers. Tokens of logins, rates and holds are per installation and process."""
+
+    def __init__(
+        self,
+        http: Http,
+        now: Callable[[], int],
+        monotonic: Callable[[], float],
+        access: Access | None = None,
+    ) -> None:
         self._http, self._now, self._monotonic = http, now, monotonic
-        self._logins: dict[str, _Login] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
-        self._paces: dict[str, Pace] = {}
+        self._access: Access = access or FixedAccess()
+        self._callers: dict[str, _Caller] = {}
 
     async def call(self, driver: Driver, installation: Installation, fetch: Fetch) -> Any:
         """The parsed answer of a request, None where an optional one has none. Raises ApiError."""
+        return (await self.ask(driver, installation, fetch)).body
+
+    async def ask(self, driver: Driver, installation: Installation, fetch: Fetch) -> Answer:
+        """The same, with what the answer's headers say of further pages."""
         api = driver.api
         if api is None:
             raise ApiError(f"{driver.name} has no API here", permanent=True)
-        answer = await self._authorised(api, installation, fetch)
-        if answer.status in {401, 403} and api.login is not None:
-            self._logins.pop(installation.id, None)
-            answer = await self._authorised(api, installation, fetch)
-        return self._read(answer, fetch)
+        one = await self._access.ready(installation)
+        answer = await self._authorised(api, one, fetch)
+        if answer.status == 401 or (answer.status == 403 and api.login is not None):
+            other = await self._renewed(api, one)
+            if other is not None:
+                answer = await self._authorised(api, other, fetch)
+        if answer.status in {401, 403} and not fetch.optional:
+            await self._access.refused(one, answer.status, f"{fetch.name}: HTTP {answer.status}")
+        return Answer(self._read(one, answer, fetch), answer.headers.get("link", ""))
+
+    def forget(self, ident: str) -> None:
+        """An installation is gone."""
+        self._callers.pop(ident, None)
+
+    async def _renewed(self, api: Api, installation: Installation) -> Installation | None:
+        if api.login is None or installation.known_credentials.get("access_token"):
+            return await self._access.renewed(installation)
+        self._caller(api, installation).login = None
+        return installation
+
+    def _caller(self, api: Api, installation: Installation) -> _Caller:
+        caller = self._callers.get(installation.id)
+        if caller is None:
+            made = _Caller(Pace(api.per_minute / 60))
+            caller = self._callers[installation.id] = made
+        return caller
 
     async def _authorised(self, api: Api, installation: Installation, fetch: Fetch) -> HttpAnswer:
         await self._wait_turn(api, installation)
@@ -88,11 +169,12 @@ class ProviderApi:
         known = installation.known_credentials
         if api.login is None or api.token is None or known.get("access_token"):
             return known
-        async with self._locks.setdefault(installation.id, asyncio.Lock()):
-            login = self._logins.get(installation.id)
-            if login is None or login.version != installation.version or self._is_over(login.token):
+        caller = self._caller(api, installation)
+        async with caller.lock:
+            login = caller.login
+            if login is None or login.known != known or self._is_over(login.token):
                 token = await self._log_in(api, installation, known)
-                login = self._logins[installation.id] = _Login(installation.version, token)
+                login = caller.login = _Login(dict(known), token)
         return dict(known) | dict(login.token.extra) | {"access_token": login.token.access_token}
 
     async def _log_in(
@@ -105,7 +187,7 @@ class ProviderApi:
             installation, fetch, {"Accept": "application/json", **fetch.headers}
         )
         try:
-            return api.token(self._read(answer, fetch), self._moment())
+            return api.token(self._read(installation, answer, fetch), self._moment())
         except (LookupError, TypeError, ValueError, AttributeError, MalformedError) as error:
             raise ApiError(f"the login gave no token: {error}", unauthorized=True) from error
 
@@ -118,10 +200,16 @@ class ProviderApi:
         return datetime.fromtimestamp(self._now() / 1_000_000, UTC)
 
     async def _wait_turn(self, api: Api, installation: Installation) -> None:
-        pace = self._paces.setdefault(installation.id, Pace(api.per_minute / 60))
-        while wait := pace.take(self._monotonic()):
+        caller = self._caller(api, installation)
+        while True:
+            held = caller.held_until - self._monotonic()
+            if held > 0:
+                raise ApiError("the provider asked us to wait", after=held, waits=True)
+            wait = caller.pace.take(self._monotonic())
+            if not wait:
+                return
             if wait > LONGEST_WAIT:
-                raise ApiError("our own rate limit for this provider", after=wait)
+                raise ApiError("our own rate limit for this provider", after=wait, waits=True)
             await asyncio.sleep(wait)
 
     async def _request(
@@ -142,7 +230,7 @@ class ProviderApi:
                 f"{error.kind}: {error.message}", permanent=error.kind == "blocked"
             ) from None
 
-    def _read(self, answer: HttpAnswer, fetch: Fetch) -> Any:
+    def _read(self, installation: Installation, answer: HttpAnswer, fetch: Fetch) -> Any:
         status = answer.status
         if 200 <= status < 300:
             try:
@@ -154,7 +242,11 @@ class ProviderApi:
         reason = f"{fetch.name}: HTTP {status}"
         if status in {429, 503}:
             asked = retry_after(answer.headers.get("retry-after"), self._moment())
-            raise ApiError(reason, after=BUSY_PAUSE if asked is None else asked)
+            after = BUSY_PAUSE if asked is None else asked
+            caller = self._callers.get(installation.id)
+            if caller is not None:
+                caller.held_until = self._monotonic() + after
+            raise ApiError(reason, after=after, waits=status == 429)
         raise ApiError(
             reason,
             permanent=400 <= status < 500 and status not in {401, 403, 408, 425},
