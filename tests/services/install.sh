@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Install the servers (and Node.js) that the tests start for themselves where this machine lets us; else say what
-# is missing. Nothing is installed for a server whose address the environment gives, and no system
+# Install the servers (and Node.js and PHP) that the tests start for themselves where this machine lets us; else
+# say what is missing. Nothing is installed for a server whose address the environment gives, and no system
 # service is started: the tests run servers of their own.
 set -euo pipefail
 export PATH="$PATH:/usr/sbin:/usr/lib/rabbitmq/bin"
@@ -12,6 +12,7 @@ missing=()
 [ -n "${TEST_POSTGRES_URL:-}" ] || found postgres || wheel_serves || missing+=(postgresql)
 [ -n "${TEST_RABBITMQ_URI:-}" ] || found rabbitmq-server || missing+=(rabbitmq-server)
 { found node && found npm; } || missing+=(nodejs npm) # a Socket.IO client of the kind browsers have
+found php || missing+=(php-cli)                   # runs the receiver we give to PHP shops
 [ "${#missing[@]}" -gt 0 ] || exit 0
 
 if [ "$(id -u)" -eq 0 ]; then as_root=(); elif sudo -n true 2>/dev/null; then as_root=(sudo -n); else no_root=1; fi
