@@ -157,6 +157,8 @@ def _quarantined(error: Exception, **told: Any) -> Receipt:
 
 def storable(text: str) -> str:
     """Text any store takes and can index: no NUL, no lone surrogate, of bounded length."""
+    if len(text) <= MAX_KEY and text.isascii() and "\x00" not in text:
+        return text
     clean = text.encode("utf-8", "replace").decode().replace("\x00", "")
     if len(clean) <= MAX_KEY:
         return clean
@@ -164,15 +166,13 @@ def storable(text: str) -> str:
 
 
 def _storable_event(event: Event) -> Event:
-    return replace(
-        event,
-        key=storable(event.key),
-        dedupe_key=storable(event.dedupe_key),
-        provider_event=storable(event.provider_event),
-        provider_event_id=event.provider_event_id and storable(event.provider_event_id),
-        defer_as=event.defer_as and storable(event.defer_as),
-        drift=tuple(map(storable, event.drift)),
-    )
+    changed: dict[str, Any] = {
+        name: clean
+        for name in ("key", "dedupe_key", "provider_event", "provider_event_id", "defer_as")
+        if (text := getattr(event, name)) is not None and (clean := storable(text)) is not text
+    }
+    drift = tuple(map(storable, event.drift))
+    return replace(event, drift=drift, **changed) if changed or drift else event
 
 
 def can_call(driver: Driver, grant: Grant) -> bool:

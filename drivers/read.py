@@ -16,11 +16,15 @@ from urllib.parse import parse_qsl
 from zoneinfo import ZoneInfo
 
 from schemas.errors import MalformedError
-from schemas.money import minor_units
+from schemas.money import exponent, minor_units
 from schemas.order import Tracking
 
 BRAZIL = "America/Sao_Paulo"
 _ABSENT = {"", "null", "none", "undefined", "nan", "n/a"}
+# Named, because `int | Decimal` is made anew each time it is met, and these are met most.
+_EXACT = (int, Decimal)
+_NUMBERS = (int, float, Decimal)
+_SMALL = 10**13  # an amount below it is a price in any currency
 
 
 def text(value: Any) -> str | None:
@@ -28,9 +32,11 @@ def text(value: Any) -> str | None:
 
     Ids of any length stay exact.
     """
+    if value is None:
+        return None
     if isinstance(value, str):
         return value.strip() or None
-    if isinstance(value, int | Decimal) and not isinstance(value, bool):
+    if isinstance(value, _EXACT) and not isinstance(value, bool):
         return str(value)
     return None
 
@@ -69,7 +75,10 @@ def need(value: Any, *path: str | int) -> str:
 
 def first(*values: Any) -> Any:
     """The first value that is neither None nor empty text."""
-    return next((v for v in values if v is not None and v != ""), None)
+    for value in values:
+        if value is not None and value != "":
+            return value
+    return None
 
 
 def flag(value: Any) -> bool | None:
@@ -100,7 +109,7 @@ def number(value: Any) -> Decimal | None:
     """
     if isinstance(value, bool):
         return None
-    if isinstance(value, int | float | Decimal):
+    if isinstance(value, _NUMBERS):
         found = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
     elif isinstance(value, str) and len(value) < 100:
         found = _number_in(value)
@@ -144,12 +153,17 @@ def quantity(value: Any) -> int | float:
 
 def money(value: Any, currency: str | None) -> int | None:
     """An amount in major units (`10.90`, `"1.234,56"`) as minor units of `currency`."""
+    if type(value) is int and -_SMALL < value < _SMALL:
+        scale: int = 10 ** exponent(currency)
+        return value * scale
     found = number(value)
     return None if found is None else minor_units(found, currency)
 
 
 def cents(value: Any) -> int | None:
     """An amount that already is in minor units."""
+    if type(value) is int and -_SMALL < value < _SMALL:
+        return value
     found = number(value)
     return None if found is None else minor_units(found, "JPY")
 
@@ -180,9 +194,30 @@ def instant(value: Any, zone: str = BRAZIL) -> datetime | None:
     """
     if isinstance(value, bool) or value is None:
         return None
-    if isinstance(value, int | float | Decimal) or (isinstance(value, str) and _is_stamp(value)):
-        return _from_stamp(value)
-    match = _DATE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if isinstance(value, str):
+        found = _iso_instant(value, zone)
+        if found is not None:
+            return found
+        if not _is_stamp(value):
+            return _written_instant(value, zone)
+    return _from_stamp(value) if isinstance(value, (*_NUMBERS, str)) else None
+
+
+def _iso_instant(value: str, zone: str) -> datetime | None:
+    """The usual spelling by the interpreter's own reader, ten times as fast as ours. None: look
+    closer.
+    """
+    if len(value) < 16 or value[4] != "-" or value[7] != "-" or value[13] != ":":
+        return None
+    try:
+        found = datetime.fromisoformat(value)
+        return (found if found.tzinfo else found.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _written_instant(value: str, zone: str) -> datetime | None:
+    match = _DATE.fullmatch(value.strip())
     if match is None:
         return None
     part = match.groupdict()
@@ -229,9 +264,12 @@ def day(value: Any, zone: str = BRAZIL) -> date | None:
     return found.astimezone(ZoneInfo(zone)).date() if found else None
 
 
+_NO_DIGIT = re.compile(r"[^0-9]")
+
+
 def digits(value: Any) -> str | None:
     """Only the digits, or None when there are none."""
-    return re.sub(r"[^0-9]", "", text(value) or "") or None
+    return _NO_DIGIT.sub("", text(value) or "") or None
 
 
 def latest(*times: datetime | None) -> datetime | None:
@@ -239,7 +277,7 @@ def latest(*times: datetime | None) -> datetime | None:
     return max((t for t in times if t is not None), default=None)
 
 
-_TRACKING = tuple(Tracking.__dataclass_fields__)
+_TRACKING = frozenset(Tracking.__dataclass_fields__)
 # Other names in use for the same facts.
 _TRACKING_ALIASES = {"meta_fbp": "fbp", "google_gclid": "gclid", "_fbp": "fbp", "user_ip": "ip"}
 
@@ -258,9 +296,12 @@ def tracking(*sources: Any, **known: Any) -> Tracking | None:
         elif isinstance(source, str):
             pairs = parse_qsl(_query_of(source)) if len(source) < 4096 else ()
         for name, value in pairs:
-            key = _TRACKING_ALIASES.get(str(name).lower(), str(name).lower())
-            worth = text(value)
-            if key in _TRACKING and worth is not None and worth.lower() not in _ABSENT:
+            if not value:
+                continue
+            word = str(name).lower()
+            key = _TRACKING_ALIASES.get(word, word)
+            worth = text(value) if key in _TRACKING else None
+            if worth is not None and worth.lower() not in _ABSENT:
                 found.setdefault(key, worth)
     return Tracking(**found) if found else None
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from stdnum.br import cpf
 
 from drivers.people import (
     address,
@@ -184,3 +187,14 @@ def test_an_address_without_a_place_is_none() -> None:
 
 def test_plain() -> None:
     assert plain("  CartÃO de Crédito ") == "cartao de credito"
+
+
+def _completed(number: int) -> str:
+    return next(n for end in range(100) if cpf.is_valid(n := f"{number:09d}{end:02d}"))
+
+
+@given(st.from_regex(r"[0-9]{11}", fullmatch=True) | st.integers(1, 10**9 - 1).map(_completed))
+def test_a_cpf_holds_where_the_library_says_so(number: str) -> None:
+    known = document(number)
+    assert known is not None
+    assert known.valid == (cpf.is_valid(number) and len(set(number)) > 1)
