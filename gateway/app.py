@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
+from gateway.alerts import Announcer
 from gateway.api import errors
 from gateway.api.auth import register
 from gateway.api.router import ROUTES
@@ -24,8 +25,9 @@ from gateway.chats import Chats
 from gateway.claims import PURPOSE, Claims
 from gateway.crash import crash_at
 from gateway.deferral import Deferral
+from gateway.delivery import delivery
 from gateway.directory import Directory
-from gateway.dispatch import Dispatcher, Options
+from gateway.dispatch import Dispatcher
 from gateway.drift import Drift
 from gateway.egress import Egress
 from gateway.enrich import Enrichment
@@ -36,7 +38,6 @@ from gateway.intake import DEFER, ENRICH, Intake
 from gateway.jobs import Jobs
 from gateway.key_sets import KeySets
 from gateway.key_use import KeyUse
-from gateway.lane import Clocks
 from gateway.metrics import Metrics
 from gateway.models import Tenant
 from gateway.pace import Paces
@@ -49,7 +50,6 @@ from gateway.retention import purge_forever
 from gateway.security import EVERYTHING, Principal, digest
 from gateway.services import SERVICES, Services
 from gateway.settings import Settings, SettingsError
-from gateway.sink_life import SinkLife
 from gateway.store import open_store
 from gateway.store.base import Store
 from gateway.store.history import History
@@ -143,13 +143,13 @@ async def wire(
     await directory.load()
     await _ensure_tenant(directory)
     out = _outbound(settings, keys, store, history, directory, metrics)
-    options = _dispatch_options(settings, SinkLife(store, directory, wall_clock), metrics)
-    clocks = Clocks(wall_clock, time.monotonic)
-    dispatcher = Dispatcher(store.log, directory, out.sink_context, clocks, options)
+    sending = delivery(settings, store, registry, directory, out.sink_context, metrics, wall_clock)
+    dispatcher = sending.dispatcher
     drift = Drift(registry, metrics.drift, ids, wall_clock)
     intake = Intake(store.log, directory, dispatcher, drift, ids)
     disk = None if settings.is_postgres else settings.sqlite_path.absolute().parent
     pressure = Pressure(store, dispatcher, max_backlog=settings.max_backlog, disk=disk)
+    sending.notices.listen(Announcer(intake, errands))
     ingress = _ingress(settings, intake, directory, pressure, metrics, out.egress)
     work = _work(store, history, registry, directory, dispatcher, intake, out.egress, ids)
     return Services(
@@ -158,14 +158,15 @@ async def wire(
         registry=registry,
         history=history,
         directory=directory,
-        dispatcher=dispatcher,
         intake=intake,
         ingress=ingress,
         drift=drift,
         key_use=KeyUse(directory),
         pressure=pressure,
         metrics=metrics,
-        gauges=Gauges(metrics, store.database, directory, dispatcher, time.monotonic),
+        gauges=Gauges(
+            metrics, store.database, directory, dispatcher, sending.circuits, time.monotonic
+        ),
         vault=keys.vault,
         chats=Chats(store.database),
         ids=ids,
@@ -174,6 +175,7 @@ async def wire(
         admin_digest=digest(keys.admin_key),
         admin=Principal(DEFAULT_TENANT, "admin", "admin", frozenset({EVERYTHING})),
         errands=errands,
+        **sending._asdict(),
         **out._asdict(),
         **work._asdict(),
     )
@@ -219,20 +221,6 @@ def _work(  # noqa: PLR0917 - parts of the one composition root
     }
     jobs = Jobs(store.log, store.database, runners, outside=(POLL, ENRICH))
     return _Work(provider_api, polls, replays, jobs)
-
-
-def _dispatch_options(settings: Settings, sink_life: SinkLife, metrics: Metrics) -> Options:
-    return Options(
-        schedule=settings.retry_schedule,
-        lease_seconds=settings.lease_seconds,
-        random=random_module.random,
-        disable=sink_life.disable,
-        recovered=sink_life.recovered,
-        gone=sink_life.gone,
-        leased_for=sink_life.leased_for,
-        observe=metrics.delivered,
-        crash=crash_at(settings.crash_at),
-    )
 
 
 def _ingress(  # noqa: PLR0917 - parts of the one composition root
@@ -329,6 +317,7 @@ def _start(services: Services) -> list[asyncio.Task[None]]:
     services.dispatcher.wake()
     days, event_log = services.settings.retention_days, services.store.log
     work: dict[str, Callable[[], Awaitable[None]]] = {
+        "circuits": services.circuits.run,
         "pressure": services.pressure.watch,
         "jobs": services.jobs.run,
         "drift": services.drift.run,

@@ -22,11 +22,15 @@ PROBES_TO_CLOSE = 2
 
 @dataclass(slots=True)
 class Breaker:
-    """`state`: closed lets everything through, open nothing, half_open one at a time."""
+    """`state`: closed lets everything through, open nothing, half_open one at a time.
+    `failing_since`: the first failure after which nothing succeeded, None when the last result was
+    good.
+    """
 
     state: Literal["closed", "open", "half_open"] = "closed"
     reopens: int = 0
     opened_until: float = 0.0
+    failing_since: float | None = None
     _in_a_row: int = 0
     _failures: int = 0
     _good_probes: int = 0
@@ -48,11 +52,26 @@ class Breaker:
     def record(self, *, ok: bool, now: float) -> bool:
         """Take a result in; gives whether the state changed by it."""
         before = self.state
+        if ok:
+            self.failing_since = None
+        elif self.failing_since is None:
+            self.failing_since = now
         if self.state == "half_open":
             self._probe(ok=ok, now=now)
         elif self.state == "closed":
             self._count(ok=ok, now=now)
         return self.state != before
+
+    def adopt(self, *, until: float, reopens: int, failing_since: float | None) -> None:
+        """Open as another process found it to be; `until` is when this one may probe."""
+        self.state, self.opened_until = "open", until
+        self.reopens, self.failing_since = reopens, failing_since
+        self._forget()
+
+    def reset(self) -> None:
+        """Close: another process found that it works."""
+        self.state, self.reopens, self.failing_since = "closed", 0, None
+        self._forget()
 
     def _probe(self, *, ok: bool, now: float) -> None:
         if not ok:

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from gateway import log
 from gateway.background import Errands, forever
@@ -34,6 +34,19 @@ STRAY_SECONDS = 30.0  # after which a lease that nobody in this process knows of
 LOOK_AGAIN = 30.0  # seconds until a sink that could not be opened, or found, is looked at again
 
 
+class Circuits(Protocol):
+    """What all processes know of the sinks' circuits; see `gateway.circuits`."""
+
+    def begun(self, lane: Lane) -> None:
+        """A lane began: it learns what the others found out."""
+
+    def opened(self, lane: Lane) -> None:
+        """This process found a circuit open, or still open."""
+
+    def closed(self, lane: Lane) -> None:
+        """This process found that a sink works again."""
+
+
 @dataclass(slots=True, frozen=True, kw_only=True)
 class Options:
     """What the dispatcher is told. `schedule`: seconds between tries. `random`: in [0, 1).
@@ -50,6 +63,7 @@ class Options:
     recovered: Callable[[str], Coroutine[Any, Any, None]]
     gone: Callable[[str], Coroutine[Any, Any, None]]
     leased_for: Callable[[float], Awaitable[Sequence[str]]]
+    circuits: Circuits
     observe: Callable[[str, str, float, float], None]
     crash: Callable[[str], None]
 
@@ -198,7 +212,13 @@ class Dispatcher:
 
     def recovered(self, lane: Lane) -> None:
         """See lane.Results: what was put off while the sink was down need not wait any longer."""
+        self._options.circuits.closed(lane)
         self._errands.run("sink.recovered", self._options.recovered(lane.config.id))
+
+    def opened(self, lane: Lane) -> None:
+        """See lane.Results. A lane that was replaced says nothing of the present one."""
+        if self.lane(lane.config.id) is lane:
+            self._options.circuits.opened(lane)
 
     def _lane_of(self, sink_id: str) -> Lane | None:
         lane = self._lanes.get(sink_id)
@@ -215,6 +235,7 @@ class Dispatcher:
             self._pass_over(config.id)
             return None
         lane = self._lanes[config.id] = Lane(config, sink, self, self._clocks)
+        self._options.circuits.begun(lane)
         return lane
 
     def _pass_over(self, sink_id: str) -> None:

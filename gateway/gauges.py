@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+from gateway.circuits import SharedCircuits
 from gateway.directory import Directory
 from gateway.dispatch import Dispatcher
 from gateway.metrics import Metrics
@@ -28,15 +29,16 @@ SELECT count(*), min(created_at) FROM (
 class Gauges:
     """`refresh` before rendering the metrics."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - parts of one composition root
         self,
         metrics: Metrics,
         database: Database,
         directory: Directory,
         dispatcher: Dispatcher,
+        circuits: SharedCircuits,
         monotonic: Callable[[], float],
     ) -> None:
-        self._metrics, self._database = metrics, database
+        self._metrics, self._database, self._shared = metrics, database, circuits
         self._directory, self._dispatcher = directory, dispatcher
         self._monotonic, self._fresh_until = monotonic, 0.0
 
@@ -50,7 +52,8 @@ class Gauges:
             await self._waiting()
         except StoreUnavailableError:
             return
-        states = Counter(lane.breaker.state for lane in self._dispatcher.lanes)
+        lanes = {lane.config.id: lane.breaker.state for lane in self._dispatcher.lanes}
+        states = Counter((dict.fromkeys(self._shared.open_ids, "open") | lanes).values())
         for state in ("closed", "open", "half_open"):
             self._metrics.circuits.labels(state).set(states[state])
 

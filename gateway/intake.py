@@ -117,10 +117,15 @@ class Intake:
         return await self._append(origin, row, receipt, again=True, finishes=finishes)
 
     async def emit(
-        self, origin: Origin, events: Sequence[Event], *, finishes: tuple[str, int] | None = None
+        self,
+        origin: Origin,
+        events: Sequence[Event],
+        *,
+        finishes: tuple[str, int] | None = None,
+        spares: Collection[str] = (),
     ) -> Appended:
-        """Store events that no inbound tells."""
-        made = tuple(self._event(origin, event) for event in events)
+        """Store events that no inbound tells. `spares`: ids of sinks that do not get them."""
+        made = tuple(self._event(origin, event, spares) for event in events)
         item = self._item(origin, None, made, finishes=finishes)
         return await self._commit(item)
 
@@ -200,7 +205,7 @@ class Intake:
         if leased:
             self._dispatcher.offer(leased)
 
-    def _event(self, origin: Origin, event: Event) -> NewEvent:
+    def _event(self, origin: Origin, event: Event, spares: Collection[str] = ()) -> NewEvent:
         data = codec.dumps(event.data)
         occurred_at = origin.received_at if event.occurred_at is None else micros(event.occurred_at)
         sinks = self._directory.sinks_of(origin.tenant, origin.instance)
@@ -216,7 +221,7 @@ class Intake:
             weight=WEIGHTS.get(event.name),
             test=event.test,
             data=data,
-            deliveries=tuple(self._delivery(sink) for sink in chosen),
+            deliveries=tuple(self._delivery(sink) for sink in chosen if sink.id not in spares),
         )
 
     def _delivery(self, sink: SinkConfig) -> NewDelivery:

@@ -44,6 +44,9 @@ class Results(Protocol):
     def recovered(self, lane: Lane) -> None:
         """Hear that the sink works again after its circuit was open."""
 
+    def opened(self, lane: Lane) -> None:
+        """Hear that the circuit opened, or opened again."""
+
 
 @dataclass(slots=True, frozen=True)
 class Clocks:
@@ -108,6 +111,24 @@ class Lane:
         self.held_until = max(self.held_until, self._clocks.monotonic() + seconds)
         if seconds > SHORT_HOLD:
             self._return_queue()
+
+    def adopt(self, seconds: float, reopens: int, failing_for: float | None) -> None:
+        """Take the circuit for open, as another process found it; no probe for so many seconds."""
+        now = self._clocks.monotonic()
+        since = None if failing_for is None else now - failing_for
+        self.breaker.adopt(until=now + seconds, reopens=reopens, failing_since=since)
+        self._return_queue()
+
+    def circuit_closed(self) -> None:
+        """Take the circuit for closed: another process found that the sink works."""
+        if self.breaker.state != "closed":
+            self.breaker.reset()
+            self._results.has_room(self)
+
+    def failing_for(self) -> float | None:
+        """Seconds since the first failure after which nothing succeeded, None without one."""
+        since = self.breaker.failing_since
+        return None if since is None else self._clocks.monotonic() - since
 
     async def close(self, within: float) -> None:
         """Start nothing more, give back what waits, allow `within` seconds to what is in flight,
@@ -222,6 +243,7 @@ class Lane:
             self.hold(outcome.after)
         elif outcome.counts and self.breaker.record(ok=False, now=now):
             self._return_queue()
+            self._results.opened(self)
 
 
 def _message(leased: Leased) -> Message:

@@ -52,6 +52,7 @@ class Metrics:
         self.websockets = Gauge("websocket_connections", "Open connections", **made)
         self.pushed = Counter("websocket_events", "Events sent to connected clients", **made)
         self.closed = Counter("websocket_closed", "Connections we closed", ["code"], **made)
+        self.notices = Counter("notices", "What the gateway noticed of itself", ["kind"], **made)
         self.drift = Counter("drift", "Signs of changed payloads", ["driver", "reason"], **made)
         Gauge("build_info", "Version", ["version"], **made).labels(version).set(1)
         self._children: dict[tuple[str, ...], Counter] = {}

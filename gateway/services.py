@@ -10,8 +10,10 @@ from typing import Protocol
 
 from aiohttp import web
 
+from gateway.alerts import Notices
 from gateway.background import Errands
 from gateway.chats import Chats
+from gateway.circuits import SharedCircuits
 from gateway.claims import Claims
 from gateway.directory import Directory
 from gateway.dispatch import Dispatcher
@@ -60,6 +62,8 @@ class Services:
     history: History
     directory: Directory
     dispatcher: Dispatcher
+    circuits: SharedCircuits
+    notices: Notices
     intake: Intake
     ingress: Ingress
     jobs: Jobs

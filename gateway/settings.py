@@ -128,6 +128,9 @@ class Settings(BaseModel):
         (5, 300, 1800, 7200, 18000, 36000, 36000),
         description="seconds between attempts, for every sink",
     )
+    disable_after: float = Field(
+        432_000, gt=0, description="seconds of nothing but failures until a sink is switched off"
+    )
     delivery_timeout: float = Field(20, gt=0, le=120, description="seconds for one webhook attempt")
     lease_seconds: float = Field(
         30, ge=1, le=3600, description="how long a process that died holds its deliveries"

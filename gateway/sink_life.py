@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gateway import log
+from gateway.alerts import Notice, Notices
 from gateway.directory import Directory
 from gateway.store.base import Database, Store
 from schemas.errors import ConflictError
@@ -56,11 +57,14 @@ async def expedite(database: Database, sink_id: str) -> int:
 class SinkLife:
     """What the dispatcher has done when a sink turns out to be gone, unwilling or well again."""
 
-    def __init__(self, store: Store, directory: Directory, now: Callable[[], int]) -> None:
+    def __init__(
+        self, store: Store, directory: Directory, notices: Notices, now: Callable[[], int]
+    ) -> None:
         self._store, self._directory, self._now = store, directory, now
+        self._notices = notices
 
     async def disable(self, sink_id: str, reason: str) -> None:
-        """Switch a sink off because the other side wants nothing any more."""
+        """Switch a sink off because the other side wants nothing any more, or always fails."""
         config = self._directory.sink(sink_id)
         if config is None or not config.enabled:
             return
@@ -69,7 +73,17 @@ class SinkLife:
             await self._directory.save_sink(config.model_copy(update=update))
         except ConflictError:
             return  # somebody configures it right now: theirs is the newer word
-        log.get().warning("sink.disabled", sink_id=sink_id, kind=config.kind, reason=reason)
+        self._notices.tell(
+            Notice(
+                kind="sink.disabled",
+                tenant=config.tenant,
+                instance=config.instance,
+                sink_id=sink_id,
+                sink=f"{config.kind}/{config.name}",
+                reason=reason,
+                at=self._now(),
+            )
+        )
 
     async def recovered(self, sink_id: str) -> None:
         """Send now what was put off while the sink was down."""

@@ -59,6 +59,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     ),
     "installation": ("installation.updated",),
     "provider": ("provider.event",),
+    "sink": ("sink.circuit_opened", "sink.circuit_closed", "sink.disabled"),
 }
 
 # Evolution API: config key -> wire name, https://doc.evolution-api.com/v2/en/configuration/webhooks

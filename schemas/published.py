@@ -14,7 +14,7 @@ from typing import Any, NotRequired
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
-from schemas.events import COMMERCE_NAMES, family_of
+from schemas.events import COMMERCE_NAMES, FAMILIES, family_of
 from schemas.order import CommerceData
 
 BASE = "https://comporta.dev/schemas/"
@@ -47,11 +47,30 @@ class RawData(TypedDict):
     raw: Any
 
 
+class Sink(TypedDict):
+    """A sink of the instance. `name`: its kind and name, as `webhook/default`."""
+
+    id: str
+    name: str
+
+
+class SinkNews(TypedDict):
+    """What became of a sink, told to the others of its instance. `since`: when it began."""
+
+    sink: Sink
+    reason: str
+    since: datetime
+
+
 # The part that an event of a family cannot do without, and the one it never has. (A subscription
 # has none where the provider names no subscription, only the order that pays for it.)
 PRESENT = {"order": "Order", "checkout": "Checkout", "return": "Return"}
 ABSENT = {"checkout": "order"}
-KINDS: dict[str, Any] = {"provider.event": RawData, "installation.updated": dict[str, Any]}
+KINDS: dict[str, Any] = {
+    "provider.event": RawData,
+    "installation.updated": dict[str, Any],
+    **dict.fromkeys(FAMILIES["sink"], SinkNews),
+}
 
 
 @cache

@@ -13,11 +13,14 @@ async def status_of(services: Services, config: SinkConfig) -> dict[str, Any]:
     """The answer of `GET /{kind}/status/{instance}`."""
     lane = services.dispatcher.lane(config.id)
     told = await services.history.sink_status(config.tenant, config.instance, config.id)
+    shared = services.circuits.find(config.id)
+    circuit = lane.breaker.state if lane else "open" if shared else "closed"
     state, reason = "ok", None
     if not config.enabled:
         state, reason = "disabled", config.disabled_reason or "disabled by its configuration"
-    elif lane is not None and lane.breaker.state != "closed":
-        state, reason = "open", f"circuit {lane.breaker.state}: {lane.last_error or 'failing'}"
+    elif circuit != "closed":
+        said = shared.reason if shared else lane and lane.last_error
+        state, reason = "open", f"circuit {circuit}: {said or 'failing'}"
     elif told.retrying:
         state, reason = "retrying", told.last_error
     return {
@@ -27,7 +30,7 @@ async def status_of(services: Services, config: SinkConfig) -> dict[str, Any]:
         "enabled": config.enabled,
         "state": state,
         "reason": reason,
-        "circuit": lane.breaker.state if lane else "closed",
+        "circuit": circuit,
         "last_success_at": api_time(told.last_success_at),
         "last_error": told.last_error,
         "last_error_at": api_time(told.last_error_at),

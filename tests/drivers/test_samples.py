@@ -16,7 +16,7 @@ from drivers.base import Receipt
 from drivers.jwks import Rs256
 from drivers.verify import Scheme
 from schemas import codec
-from schemas.events import COMMERCE_NAMES, Event, is_messaging
+from schemas.events import COMMERCE_NAMES, FAMILIES, Event, is_messaging
 from schemas.order import CommerceData
 from schemas.request import Grant, Inbound
 from tests.drivers.expectations import unmet
@@ -27,7 +27,10 @@ from tests.drivers.samples import SAMPLES, Run, Sample, golden_of, pick, run
 
 CANONICAL: TypeAdapter[Any] = TypeAdapter(CommerceData)
 # The names whose data is CommerceData.
-COMMERCE = frozenset(COMMERCE_NAMES) - {"provider.event", "installation.updated"}
+COMMERCE = frozenset(COMMERCE_NAMES) - {
+    *("provider.event", "installation.updated"),
+    *FAMILIES["sink"],
+}
 NEW_SECRET = "nova:Qk9sZWlhIGRl/+segredo"
 
 every_sample = pytest.mark.parametrize("sample", SAMPLES, ids=lambda s: s.id)

@@ -68,6 +68,7 @@ class Listener:
     returned: list[str] = field(default_factory=list)
     room: int = 0
     well_again: int = 0
+    times_opened: int = 0
     on_settle: Callable[[str], None] = lambda _: None
 
     def settle(self, lane: Lane, leased: Leased, outcome: Outcome, at: int, seconds: float) -> None:
@@ -83,6 +84,9 @@ class Listener:
 
     def recovered(self, lane: Lane) -> None:
         self.well_again += 1
+
+    def opened(self, lane: Lane) -> None:
+        self.times_opened += 1
 
 
 @dataclass

@@ -14,6 +14,9 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import Counter
 
+from gateway.alerts import Announcer, Notice, Notices
+from gateway.background import Errands
+from gateway.circuits import SharedCircuits
 from gateway.directory import Directory
 from gateway.dispatch import Dispatcher, Options
 from gateway.drift import Drift
@@ -52,6 +55,7 @@ class Pipeline:
     intake: Intake
     ids: Ulids
     observed: list[tuple[str, str]] = field(default_factory=list)
+    noticed: list[Notice] = field(default_factory=list)
     events: int = 0
 
     async def sink(self, number: int = 1, **fields: Any) -> SinkConfig:
@@ -135,7 +139,12 @@ async def pipeline(
     egress = Egress(allow=AllowList.parse(["127.0.0.0/8"]), require_https=False)
     registry = Registry(store.database, store.notify)
     directory = Directory(registry, Vault([FERNET]))
-    life = SinkLife(store, directory, wall_clock)
+    notices, clocks = Notices(), Clocks(wall_clock, time.monotonic)
+    noticed: list[Notice] = []
+    notices.listen(noticed.append)
+    life = SinkLife(store, directory, notices, wall_clock)
+    disable_after = options.pop("disable_after", 86_400.0)
+    circuits = SharedCircuits(store, registry, directory, life, notices, clocks, disable_after)
     observed: list[tuple[str, str]] = []
     known: dict[str, Any] = {
         "schedule": (0.05,) * 5,
@@ -145,6 +154,7 @@ async def pipeline(
         "recovered": life.recovered,
         "gone": life.gone,
         "leased_for": life.leased_for,
+        "circuits": circuits,
         "observe": lambda kind, outcome, _seconds, _lag: observed.append((kind, outcome)),
         "crash": lambda _: None,
     }
@@ -152,16 +162,21 @@ async def pipeline(
         store.log,
         directory,
         a_context(egress, timeout=30.0),
-        Clocks(wall_clock, time.monotonic),
+        clocks,
         Options(**(known | options)),
     )
+    circuits.attach(dispatcher.lane)
+    sharing = asyncio.create_task(circuits.run())
     drift = Drift(registry, Counter("drift", "", ["a", "b"], registry=None), ids, wall_clock)
-    intake = Intake(store.log, directory, dispatcher, drift, ids)
+    intake, errands = Intake(store.log, directory, dispatcher, drift, ids), Errands()
+    notices.listen(Announcer(intake, errands))
     if start:
         dispatcher.start()
     try:
-        yield Pipeline(path, store, directory, dispatcher, intake, ids, observed)
+        yield Pipeline(path, store, directory, dispatcher, intake, ids, observed, noticed)
     finally:
+        sharing.cancel()
         await dispatcher.stop(0.5)
+        await errands.close()
         await egress.close()
         await store.close()
