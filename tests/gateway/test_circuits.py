@@ -20,6 +20,7 @@ from gateway.store import open_store
 from gateway.store.base import Store
 from gateway.store.registry import Registry
 from schemas.delivery import Retry
+from schemas.errors import StoreUnavailableError
 from schemas.sink_config import SinkConfig
 from tests.gateway.far_side import FarSide, Listener, Time, a_config, delivered, leased
 from tests.gateway.pipeline import FERNET, answering, eventually, ids, pipeline, reaches
@@ -274,7 +275,7 @@ async def test_a_store_that_is_busy_hears_of_it_later(
         async def busy(record: object, **more: object) -> object:
             tries.append(1)
             if len(tries) < 3:
-                raise module.StoreUnavailableError("busy")
+                raise StoreUnavailableError("busy")
             return await put(record, **more)  # type: ignore[arg-type]  # reason: passed on
 
         monkeypatch.setattr(one.circuits._registry, "put", busy)
