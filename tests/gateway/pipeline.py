@@ -126,6 +126,24 @@ def answering(status: int, after: float = 0.0) -> Callable[[Got], Awaitable[web.
     return answer
 
 
+def _options(
+    life: SinkLife, circuits: SharedCircuits, observed: list[tuple[str, str]]
+) -> dict[str, Any]:
+    """What the dispatcher is told where a test says nothing else."""
+    return {
+        "schedule": (0.05,) * 5,
+        "lease_seconds": 30.0,
+        "random": lambda: 0.0,
+        "disable": life.disable,
+        "recovered": life.recovered,
+        "gone": life.gone,
+        "leased_for": life.leased_for,
+        "circuits": circuits,
+        "observe": lambda kind, outcome, _seconds, _lag: observed.append((kind, outcome)),
+        "crash": lambda _: None,
+    }
+
+
 @asynccontextmanager
 async def pipeline(
     folder: Path, *, start: bool = True, tuning: Tuning | None = None, **options: Any
@@ -146,24 +164,13 @@ async def pipeline(
     disable_after = options.pop("disable_after", 86_400.0)
     circuits = SharedCircuits(store, registry, directory, life, notices, clocks, disable_after)
     observed: list[tuple[str, str]] = []
-    known: dict[str, Any] = {
-        "schedule": (0.05,) * 5,
-        "lease_seconds": 30.0,
-        "random": lambda: 0.0,
-        "disable": life.disable,
-        "recovered": life.recovered,
-        "gone": life.gone,
-        "leased_for": life.leased_for,
-        "circuits": circuits,
-        "observe": lambda kind, outcome, _seconds, _lag: observed.append((kind, outcome)),
-        "crash": lambda _: None,
-    }
+    dispatched = _options(life, circuits, observed) | options
     dispatcher = Dispatcher(
         store.log,
         directory,
         a_context(egress, timeout=30.0),
         clocks,
-        Options(**(known | options)),
+        Options(**dispatched),
     )
     circuits.attach(dispatcher.lane)
     sharing = asyncio.create_task(circuits.run())
