@@ -74,16 +74,9 @@ def build(settings: Settings, keys: Keys) -> web.Application:
     """The application of one process. Its parts live from start-up to clean-up."""
     app = web.Application(middlewares=[errors.answer_errors])
     register(app, ROUTES)
-    for method in ("POST", "GET", "HEAD", "PUT"):
-        for path in ("/hooks/{driver}/{token}", "/hooks/{driver}/{token}/"):
-            app.router.add_route(method, path, _ingest)
     app.cleanup_ctx.append(partial(_run, settings, keys))
     app.on_shutdown.append(_drain)
     return app
-
-
-async def _ingest(request: web.Request) -> web.StreamResponse:
-    return await request.app[SERVICES].ingress.handle(request)
 
 
 async def _run(settings: Settings, keys: Keys, app: web.Application) -> AsyncIterator[None]:

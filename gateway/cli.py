@@ -234,6 +234,17 @@ def replay(
     print(f"replay {data['id']}: {data['matched']} deliveries")
 
 
+@app.command()
+def openapi() -> None:
+    """Print the OpenAPI 3.1 document of the HTTP API, as /openapi.json serves it."""
+    from gateway.api.openapi import document
+    from gateway.api.router import ROUTES
+    from schemas import codec
+
+    settings = load_settings()
+    print(codec.dumps(document(ROUTES, settings.base_url)).decode())
+
+
 def main() -> None:
     """The console script."""
     app()

@@ -6,10 +6,13 @@ No API key: the URL carries its own signature (`gateway.claims`).
 from __future__ import annotations
 
 from aiohttp import web
+from pydantic import TypeAdapter
 
+from gateway.api.doc import Doc, Schema
 from gateway.api.route import PUBLIC, Call, Route
 from schemas.envelope import envelope
 from schemas.errors import GoneError
+from schemas.published import Envelope
 
 
 async def show_claim(call: Call) -> web.Response:
@@ -27,6 +30,11 @@ async def show_claim(call: Call) -> web.Response:
     )
 
 
+def envelope_schema() -> Schema:
+    """What a receiver gets; `/schemas/{event}.json` has the `data` of each event."""
+    return {"title": "Envelope"} | TypeAdapter(Envelope).json_schema(mode="serialization")
+
+
 ROUTES: tuple[Route, ...] = (
     Route(
         method="GET",
@@ -36,6 +44,7 @@ ROUTES: tuple[Route, ...] = (
         summary="The whole of an event that was too large for its transport",
         tag="processing",
         query=("tenant", "expires", "signature"),
-        answers={403: "The signature does not hold", 410: "The URL has expired"},
+        answers={403: "the signature does not hold", 410: "the URL has expired"},
+        doc=Doc(answer=envelope_schema),
     ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from gateway.api.doc import Doc, words
 from gateway.api.history_query import (
     CURSOR_QUERY,
     id_cursor,
@@ -93,6 +94,7 @@ ROUTES: tuple[Route, ...] = (
         tag="processing",
         answer=Slice[DispatchData],
         query=(*CURSOR_QUERY, *(f"filter[{name}]" for name in FILTERS)),
+        doc=Doc(parameters={"filter[status]": words(*STATUSES)}),
     ),
     Route(
         method="GET",

@@ -6,6 +6,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from drivers.base import Driver
+from gateway.api.doc import Doc
 from gateway.api.driver_shape import DriverRef, ref_of
 from gateway.api.drivers import found_driver
 from gateway.api.paging import Data
@@ -165,5 +166,20 @@ ROUTES: tuple[Route, ...] = (
         body=SettingsBody,
         answer=Data[SettingsData],
         answers={409: "custom OAuth cannot change once an installation uses the driver"},
+        doc=Doc(
+            about="Merged over what is stored: what is left out stays, and so does a secret that"
+            " comes back masked.",
+            examples={
+                "Switch the driver off": {"enabled": False},
+                "The tenant's own OAuth client": {
+                    "enabled": True,
+                    "custom_oauth_enabled": True,
+                    "oauth_settings": {
+                        "redirect_url": "https://shop.example.com/connected",
+                        "custom_oauth": {"client_id": "my-app", "client_secret": "its-secret"},
+                    },
+                },
+            },
+        ),
     ),
 )

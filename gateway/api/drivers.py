@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from drivers import DRIVERS
 from drivers.base import Driver
+from gateway.api.doc import Doc, words
 from gateway.api.driver_shape import (
     DriverData,
     DriverDetail,
@@ -15,7 +16,17 @@ from gateway.api.driver_shape import (
     driver_detail,
 )
 from gateway.api.language import language_of
-from gateway.api.paging import PAGE_QUERY, Data, Page, filters, flag, in_order, one_of, paged
+from gateway.api.paging import (
+    FLAGS,
+    PAGE_QUERY,
+    Data,
+    Page,
+    filters,
+    flag,
+    in_order,
+    one_of,
+    paged,
+)
 from gateway.api.route import ANY_KEY, Call, Route, data
 from gateway.api.times import api_time
 from gateway.driver_setup import driver_of
@@ -115,6 +126,15 @@ ROUTES: tuple[Route, ...] = (
         tag="drivers",
         answer=Page[DriverData],
         query=(*PAGE_QUERY, "sort", *(f"filter[{name}]" for name in FILTERS)),
+        doc=Doc(
+            parameters={
+                "sort": {"examples": ["name", "-created_at"]},
+                "filter[name]": {"description": "Contained in the driver's name, in any case."},
+                "filter[type]": words(*TYPES),
+                "filter[enabled]": words(*FLAGS),
+                "filter[status]": words(*STATUSES),
+            }
+        ),
     ),
     # Before /drivers/{id}, which would take `names` for an id.
     Route(

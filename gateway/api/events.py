@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 from pydantic import BaseModel
 
+from gateway.api.doc import Doc, words
 from gateway.api.history_query import (
     CURSOR_QUERY,
     limit_of,
@@ -130,6 +131,7 @@ ROUTES: tuple[Route, ...] = (
         tag="processing",
         answer=Slice[EventData],
         query=(*CURSOR_QUERY, *(f"filter[{name}]" for name in FILTERS)),
+        doc=Doc(parameters={"filter[status]": words(*STATUSES)}),
     ),
     Route(
         method="GET",
@@ -151,5 +153,11 @@ ROUTES: tuple[Route, ...] = (
         answer=Data[Replayed],
         status=202,
         answers={409: "no sink wants the event"},
+        doc=Doc(
+            examples={
+                "To every sink that wants it": {},
+                "To some, whatever they filter": {"sinks": ["webhook"]},
+            }
+        ),
     ),
 )

@@ -13,12 +13,15 @@ from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
+from pydantic import BaseModel
 
 from drivers.base import Receipt, interpret
 from drivers.evolution import DRIVER
 from drivers.read import dig, text
 from drivers.redact import redact
 from drivers.verify import restore
+from gateway.api.doc import Doc, Schema
+from gateway.api.hooks import ToldEvent
 from gateway.api.route import Call, Route, respond
 from gateway.intake import Origin, micros
 from gateway.models import Instance
@@ -152,6 +155,52 @@ def _read(inbound: Inbound, payload: dict[str, Any], settings: dict[str, Any]) -
     return receipt
 
 
+class ChannelAnswer(BaseModel):
+    """`id`: of the first event, None when there was none to tell."""
+
+    status: str
+    id: str | None
+    duplicate: bool
+    inbound_id: str
+    events: list[ToldEvent]
+
+
+def channel_body() -> Schema:
+    """Either shape; both have more fields than these."""
+    said, anything = {"type": "string"}, {"type": "object"}
+    return {
+        "title": "ChannelMessage",
+        "type": "object",
+        "description": "A message as Evolution API's own channel takes it, or the envelope that an"
+        " Evolution API instance's webhook sends.",
+        "properties": {
+            "event": said | {"description": "of an envelope", "examples": ["messages.upsert"]},
+            "data": {"description": "of an envelope"},
+            "instance": said,
+            "numberId": said | {"description": "finds the instance where the path names none"},
+            "key": anything,
+            "pushName": said,
+            "message": anything,
+            "messageType": said,
+        },
+    }
+
+
+EXAMPLES = {
+    "A message": {
+        "numberId": "5511999990000",
+        "key": {"remoteJid": "5511988887777@s.whatsapp.net", "fromMe": False, "id": "3EB0A0C1"},
+        "pushName": "Ana",
+        "message": {"conversation": "Oi!"},
+        "messageType": "conversation",
+    },
+    "An Evolution API instance's own webhook": {
+        "event": "connection.update",
+        "instance": "loja-1",
+        "data": {"instance": "loja-1", "state": "open", "statusReason": 200},
+    },
+}
+
 ROUTES: tuple[Route, ...] = tuple(
     Route(
         method="POST",
@@ -163,7 +212,15 @@ ROUTES: tuple[Route, ...] = tuple(
         summary=summary,
         tag="webhook",
         evolution=True,
-        answers={400: "not understood", 404: "no such instance", 503: "not kept, try again"},
+        answer=ChannelAnswer,
+        answers={
+            400: "not understood",
+            404: "no such instance",
+            429: "more than COMPORTA_INGEST_RATE",
+            503: "not kept, try again",
+        },
+        query=("apikey",),
+        doc=Doc(body=channel_body, examples=EXAMPLES),
     )
     for path, summary in (
         ("/webhook/evolution", "The Evolution channel; the body's numberId finds the instance"),

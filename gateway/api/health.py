@@ -2,10 +2,36 @@
 
 from __future__ import annotations
 
-from aiohttp import web
+from typing import Any
 
+from aiohttp import web
+from pydantic import BaseModel
+
+from gateway.answers import error_response
 from gateway.api.auth import authorise
+from gateway.api.doc import Doc
 from gateway.api.route import ANY_KEY, PUBLIC, Call, Route, respond
+from schemas.errors import UnavailableError
+
+
+class State(BaseModel):
+    """`status`: ok, or ready."""
+
+    status: str
+
+
+READINESS: dict[str, Any] = {
+    "answer": State,
+    "answers": {503: "the store takes no writes, or the process is stopping"},
+}
+SCRAPE: dict[str, Any] = {
+    "answers": {401: "not bound to loopback, and COMPORTA_METRICS_PUBLIC is not set"},
+    "doc": Doc(
+        about="Needs any valid API key unless the server is bound to loopback or"
+        " COMPORTA_METRICS_PUBLIC is set.",
+        media=("text/plain",),
+    ),
+}
 
 
 async def healthz(_call: Call) -> web.Response:
@@ -17,8 +43,8 @@ async def readyz(call: Call) -> web.Response:
     """The store takes writes, migrations are current, nothing is shutting down."""
     trouble = await call.services.pressure.find_unready()
     if trouble is not None:
-        body = {"status": "unavailable", "error": "Unavailable", "message": trouble}
-        return respond(body, 503, {"Retry-After": "5"})
+        unready = UnavailableError(trouble, retry_after=5)
+        return error_response(unready, status="unavailable")
     return respond({"status": "ready"})
 
 
@@ -42,11 +68,12 @@ ROUTES: tuple[Route, ...] = tuple(
         permission=PUBLIC,
         summary=summary,
         tag="operations",
+        **more,
     )
-    for path, handler, summary in (
-        ("/healthz", healthz, "The process is up"),
-        ("/livez", healthz, "The process is up"),
-        ("/readyz", readyz, "The store takes writes"),
-        ("/metrics", metrics, "Prometheus metrics"),
+    for path, handler, summary, more in (
+        ("/healthz", healthz, "The process is up", {"answer": State}),
+        ("/livez", healthz, "The process is up", {"answer": State}),
+        ("/readyz", readyz, "The store takes writes", READINESS),
+        ("/metrics", metrics, "Prometheus metrics", SCRAPE),
     )
 )

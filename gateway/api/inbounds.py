@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from aiohttp import web
 from pydantic import BaseModel, Field
 
+from gateway.api.doc import Doc, words
 from gateway.api.history_query import (
     CURSOR_QUERY,
     id_cursor,
@@ -114,6 +115,12 @@ ROUTES: tuple[Route, ...] = (
         tag="processing",
         answer=Slice[InboundData],
         query=(*CURSOR_QUERY, *(f"filter[{name}]" for name in FILTERS)),
+        doc=Doc(
+            parameters={
+                "filter[outcome]": words(*OUTCOMES),
+                "filter[status]": words(*OUTCOMES, about="The same as filter[outcome]."),
+            }
+        ),
     ),
     Route(
         method="GET",
@@ -145,5 +152,17 @@ ROUTES: tuple[Route, ...] = (
         body=BulkRenormalize,
         answer=Data[Started],
         status=202,
+        answers={403: "the key is limited to another instance"},
+        doc=Doc(
+            examples={
+                "What a driver could not read": {"driver": "hotmart"},
+                "All of a day": {
+                    "driver": "hotmart",
+                    "outcome": "all",
+                    "from": "2024-01-15T00:00:00Z",
+                    "to": "2024-01-16T00:00:00Z",
+                },
+            }
+        ),
     ),
 )

@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from drivers.base import Driver
+from gateway.api.doc import Doc
 from gateway.api.driver_shape import SECRET
 from gateway.api.installation_rules import Faults, read_credentials
 from gateway.api.installation_shape import InstallationData
@@ -175,7 +176,11 @@ async def _change(call: Call, one: Installation, made: Any) -> Installation:
     return await change(directory, "installation", lambda: directory.installation(one.id), made)
 
 
+BUSY = "the driver is switched off or no more; or it is changed by others all the time"
+
+
 def _route(action: str, handler: Any, summary: str, **more: Any) -> Route:
+    more.setdefault("answers", {409: BUSY})
     return Route(
         method="POST",
         path=f"/installations/{{id}}/{action}",
@@ -189,8 +194,24 @@ def _route(action: str, handler: Any, summary: str, **more: Any) -> Route:
 
 
 ROUTES: tuple[Route, ...] = (
-    _route("rotate-token", rotate_token, "A new ingest URL", body=TokenRotation),
-    _route("rotate-credentials", rotate_credentials, "A new secret", body=SecretRotation),
+    _route(
+        "rotate-token",
+        rotate_token,
+        "A new ingest URL",
+        body=TokenRotation,
+        doc=Doc(examples={"The old one works for an hour more": {"overlap_seconds": 3600}}),
+    ),
+    _route(
+        "rotate-credentials",
+        rotate_credentials,
+        "A new secret",
+        body=SecretRotation,
+        doc=Doc(
+            examples={
+                "Both verify for a day": {"secret": "the-new-secret", "overlap_seconds": 86_400}
+            }
+        ),
+    ),
     _route("enable", enable, "Take deliveries again"),
     _route("disable", disable, "Take no more deliveries"),
     _route(

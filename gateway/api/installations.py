@@ -8,6 +8,7 @@ from aiohttp import web
 from pydantic import BeforeValidator, Field
 
 from drivers.base import Driver
+from gateway.api.doc import Doc, words
 from gateway.api.driver_shape import SECRET
 from gateway.api.installation_rules import Faults, read_credentials, read_settings
 from gateway.api.installation_shape import InstallationData, installation_data
@@ -31,6 +32,7 @@ from schemas.target import AllowList
 TOKEN_CHARACTERS = 32  # of 62 each: 190 bits
 STATUSES = ("pending_auth", "active", "error", "disabled")
 FILTERS = ("driver", "instance", "status")
+EXAMPLE_CHANGE = {"name": "Loja 1", "settings": {"poll_interval": 30}}
 # PHP writes an empty object as `[]`.
 Object = Annotated[
     dict[str, Any],
@@ -288,6 +290,7 @@ ROUTES: tuple[Route, ...] = (
         tag="installations",
         answer=Page[InstallationData],
         query=(*PAGE_QUERY, "sort", *(f"filter[{name}]" for name in FILTERS)),
+        doc=Doc(parameters={"filter[status]": words(*STATUSES)}),
     ),
     Route(
         method="POST",
@@ -300,6 +303,31 @@ ROUTES: tuple[Route, ...] = (
         answer=Data[InstallationData],
         status=201,
         answers={409: "the driver is switched off, or needs its settings first"},
+        doc=Doc(
+            about="`credentials_schema` of `GET /drivers/{id}` tells what credentials there are."
+            " The answer's `ingest_url` is where the provider is to send its webhooks.",
+            examples={
+                "A Hotmart account": {
+                    "driver": "hotmart",
+                    "instance": "loja-1",
+                    "name": "Minha loja",
+                    "credentials": {"secret": "the-hottok-of-the-account"},
+                },
+                "A WooCommerce shop whose orders are polled, too": {
+                    "driver": "woocommerce",
+                    "instance": "loja-1",
+                    "credentials": {
+                        "secret": "the-webhook-secret",
+                        "consumer_key": "ck_0123",
+                        "consumer_secret": "cs_4567",
+                    },
+                    "settings": {
+                        "api_base_url": "https://shop.example.com",
+                        "poll_interval": 15,
+                    },
+                },
+            },
+        ),
     ),
     Route(
         method="GET",
@@ -319,6 +347,8 @@ ROUTES: tuple[Route, ...] = (
         tag="installations",
         body=InstallationChange,
         answer=Data[InstallationData],
+        answers={409: "changed by others all the time"},
+        doc=Doc(examples={"Another name, another interval": EXAMPLE_CHANGE}),
     ),
     Route(
         method="DELETE",

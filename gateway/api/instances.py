@@ -8,6 +8,7 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import BaseModel, StringConstraints
 
+from gateway.api.doc import Doc
 from gateway.api.paging import PAGE_QUERY, Data, Page, paged, refuse
 from gateway.api.route import ANY_KEY, Call, Route, data
 from gateway.api.text import Body, InstanceName
@@ -191,6 +192,16 @@ ROUTES: tuple[Route, ...] = (
         answer=Data[InstanceData],
         status=201,
         answers={409: "the name or the number is taken"},
+        doc=Doc(
+            examples={
+                "An instance": {"name": "loja-2"},
+                "One that the Evolution channel finds by its number": {
+                    "name": "atendimento",
+                    "number": "5511999990001",
+                    "skip_superseded": True,
+                },
+            }
+        ),
     ),
     Route(
         method="GET",
@@ -210,6 +221,8 @@ ROUTES: tuple[Route, ...] = (
         tag="instances",
         body=InstanceChange,
         answer=Data[InstanceData],
+        answers={409: "another instance has the number; or changed by others all the time"},
+        doc=Doc(examples={"Only news": {"skip_superseded": True}}),
     ),
     Route(
         method="DELETE",

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from aiohttp import web
 from pydantic import AwareDatetime, BaseModel, Field
 
+from gateway.api.doc import Doc
 from gateway.api.paging import PAGE_QUERY, Data, Page, paged, refuse
 from gateway.api.route import Call, Route, data
 from gateway.api.text import Body, InstanceName, Name, Overlap
@@ -197,6 +198,17 @@ ROUTES: tuple[Route, ...] = (
         answer=Data[FreshKey],
         status=201,
         answers={403: "the caller lacks what the key would be given"},
+        doc=Doc(
+            examples={
+                "To read what happened": {"name": "reports", "permissions": ["EVENTS_READ"]},
+                "For one instance, with an end": {
+                    "name": "partner",
+                    "permissions": ["SINKS_MANAGE", "EVENTS_READ"],
+                    "instance": "loja-1",
+                    "expires_at": "2035-01-01T00:00:00Z",
+                },
+            }
+        ),
     ),
     Route(
         method="DELETE",
@@ -216,5 +228,7 @@ ROUTES: tuple[Route, ...] = (
         tag="api-keys",
         body=Rotation,
         answer=Data[FreshKey],
+        answers={409: "changed by others all the time"},
+        doc=Doc(examples={"The old one works for an hour more": {"overlap_seconds": 3600}}),
     ),
 )

@@ -22,7 +22,7 @@ MAX_LIMIT, DEFAULT_LIMIT = 100, 10
 PAGE_QUERY = ("limit", "page")
 T = TypeVar("T")
 _FILTER = re.compile(r"filter\[([^\]]*)\]")
-_FLAGS = {"true": True, "1": True, "false": False, "0": False}
+FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 
 class Data(BaseModel, Generic[T]):
@@ -118,7 +118,7 @@ def filters(call: Call, known: Iterable[str]) -> dict[str, str]:
 
 def flag(name: str, value: str) -> bool:
     """A yes or no of the query."""
-    found = _FLAGS.get(value.lower())
+    found = FLAGS.get(value.lower())
     if found is None:
         raise refuse(f"filter[{name}]", "must be true or false")
     return found

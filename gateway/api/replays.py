@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from aiohttp import web
 from pydantic import BaseModel, Field
 
+from gateway.api.doc import Doc
 from gateway.api.history_query import (
     event_name,
     id_cursor,
@@ -176,6 +177,21 @@ ROUTES: tuple[Route, ...] = (
         body=NewReplay,
         answer=Data[ReplayData],
         status=202,
+        doc=Doc(
+            about="Every delivery keeps its event's id and `webhook-id`.",
+            examples={
+                "Every dead letter of an instance": {"filter": {"instance": "loja-1"}},
+                "What a sink got on one day, 50 a second": {
+                    "filter": {
+                        "status": "succeeded",
+                        "name": "order.paid",
+                        "from": "2024-01-15T00:00:00Z",
+                        "to": "2024-01-16T00:00:00Z",
+                    },
+                    "rate": 50,
+                },
+            },
+        ),
     ),
     Route(
         method="GET",

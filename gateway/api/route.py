@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
+from gateway.api.doc import Doc
 from gateway.reading import read_body
 from gateway.security import Principal
 from gateway.services import SERVICES, Services
@@ -111,7 +112,7 @@ def details_of(error: ValidationError) -> tuple[Detail, ...]:
 
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
-Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +120,8 @@ class Route:
     """One route. `permission`: one of security.PERMISSIONS, ANY_KEY or PUBLIC; `instead`: others
     that serve as well. `key_in_query`: the API key may be the parameter `apikey`. `evolution`:
     answers errors in the shape Evolution API's clients read. `body`, `answer`: models, for the
-    OpenAPI document; `answers`: status -> what it means. `query`: names of its query parameters.
+    OpenAPI document; `answers`: status -> what it means. `query`: names of its query parameters;
+    `doc`: what else the document says.
     """
 
     method: Method
@@ -136,6 +138,7 @@ class Route:
     instead: tuple[str, ...] = ()
     key_in_query: bool = False
     answers: dict[int, str] = field(default_factory=dict)
+    doc: Doc = field(default_factory=Doc)
 
 
 def respond(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:

@@ -7,11 +7,13 @@ from __future__ import annotations
 from gateway.api import (
     claims,
     dispatches,
+    documents,
     driver_settings,
     drivers,
     events,
     evolution_channel,
     health,
+    hooks,
     inbounds,
     installation_life,
     installations,
@@ -24,7 +26,8 @@ from gateway.api import (
 )
 from gateway.api.route import Route
 
-ROUTES: tuple[Route, ...] = (
+_DESCRIBED: tuple[Route, ...] = (
+    *hooks.ROUTES,
     *drivers.ROUTES,
     *driver_settings.ROUTES,
     *send_test.ROUTES,
@@ -42,3 +45,4 @@ ROUTES: tuple[Route, ...] = (
     *keys.ROUTES,
     *health.ROUTES,
 )
+ROUTES: tuple[Route, ...] = (*_DESCRIBED, *documents.routes(_DESCRIBED))

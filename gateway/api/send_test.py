@@ -11,6 +11,7 @@ from aiohttp import web
 from pydantic import BaseModel, Field
 
 from drivers.base import Driver
+from gateway.api.doc import Doc
 from gateway.api.drivers import found_driver
 from gateway.api.language import Language, language_of
 from gateway.api.paging import Data, refuse
@@ -212,5 +213,17 @@ ROUTES: tuple[Route, ...] = (
         body=TestEvent,
         answer=Data[TrialData],
         answers={400: "a check failed; the same shape"},
+        doc=Doc(
+            about="Sends one signed, gzip-encoded event marked `test` and tells how it went: 200"
+            " when all checks succeeded, else 400. They run in order; after a failure the rest are"
+            " `skipped`. Messages are Portuguese, or English by `Accept-Language`.",
+            examples={
+                "A paid order": {
+                    "webhook_url": "https://example.com/hooks",
+                    "event_name": "order.paid",
+                }
+            },
+            alike=(400,),
+        ),
     ),
 )

@@ -21,7 +21,7 @@ from schemas.sink_config import (
     is_secret_name,
 )
 
-_HIDDEN = frozenset("tenant instance kind apikey secrets created_at updated_at".split())
+HIDDEN = frozenset("tenant instance kind apikey secrets created_at updated_at".split())
 # Shown as URLs with the password masked.
 URL_SECRETS: Mapping[str, tuple[str, ...]] = {"rabbitmq": ("uri",), "nats": ("url",)}
 # Shown as `mask` shows them.
@@ -61,7 +61,7 @@ def empty_row(kind: Kind, instance: str, name: str = "default") -> dict[str, Any
 
 
 def _fields(config: SinkConfig, *, reveal_secret: bool) -> dict[str, Any]:
-    shown = config.model_dump(mode="json", exclude=set(_HIDDEN), exclude_none=True)
+    shown = config.model_dump(mode="json", exclude=set(HIDDEN), exclude_none=True)
     shown.pop("id")
     if config.shown_apikey:
         shown["apikey"] = mask(config.shown_apikey)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Any
+
+from pydantic import BaseModel
 
 from gateway.lane import LONGEST_SEND
 from gateway.services import Services
@@ -18,25 +19,44 @@ from sinks import open_sink
 from sinks.base import Context
 
 
-async def send_test(services: Services, config: SinkConfig) -> dict[str, Any]:
+class TrialResponse(BaseModel):
+    """What the other side said, where it says anything."""
+
+    status: int | None
+    body: str | None
+
+
+class SinkTrial(BaseModel):
+    """`outcome`: delivered, retry (it would be tried again) or rejected; `reason`: of a failure."""
+
+    success: bool
+    outcome: str
+    reason: str | None
+    event_id: str
+    event: str
+    duration_ms: float
+    response: TrialResponse
+
+
+async def send_test(services: Services, config: SinkConfig) -> SinkTrial:
     """The answer of `POST /{kind}/test/{instance}`; a failure is a result, not an error."""
     event = _event(services, config)
     message = Message(delivery_id=services.ids(), event=event, attempt=1, dedupe_id=event.id)
     started = services.now()
     outcome = await _try(config, services.sink_context, message)
     exchange = outcome.exchange
-    return {
-        "success": isinstance(outcome, Delivered),
-        "outcome": type(outcome).__name__.lower(),
-        "reason": None if isinstance(outcome, Delivered) else outcome.reason,
-        "event_id": event.id,
-        "event": event.name,
-        "duration_ms": round((services.now() - started) / 1000, 1),
-        "response": {
-            "status": exchange.status if exchange else None,
-            "body": exchange.response_body.decode(errors="replace") if exchange else None,
-        },
-    }
+    return SinkTrial(
+        success=isinstance(outcome, Delivered),
+        outcome=type(outcome).__name__.lower(),
+        reason=None if isinstance(outcome, Delivered) else outcome.reason,
+        event_id=event.id,
+        event=event.name,
+        duration_ms=round((services.now() - started) / 1000, 1),
+        response=TrialResponse(
+            status=exchange.status if exchange else None,
+            body=exchange.response_body.decode(errors="replace") if exchange else None,
+        ),
+    )
 
 
 async def _try(config: SinkConfig, context: Context, message: Message) -> Outcome:

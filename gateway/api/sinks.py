@@ -13,12 +13,14 @@ from typing import Any
 from aiohttp import web
 
 from gateway.api.auth import presented_key
+from gateway.api.doc import Doc, Schema
 from gateway.api.route import ANY_KEY, Call, Handler, Route, respond
 from gateway.api.sink_body import Identity, Merged, merge_body, rotate_secret
+from gateway.api.sink_docs import doc_of, sink_row
 from gateway.api.sink_row import empty_row, row
 from gateway.api.sink_rules import Rules
-from gateway.api.sink_status import status_of
-from gateway.api.sink_test import send_test
+from gateway.api.sink_status import SinkStatus, status_of
+from gateway.api.sink_test import SinkTrial, send_test
 from gateway.sink_life import cancel_pending
 from schemas.errors import BadRequestError, ConflictError, NotFoundError
 from schemas.sink_config import KINDS, Kind, SinkConfig, WebhookConfig
@@ -115,11 +117,11 @@ async def _delete(kind: Kind, call: Call) -> web.Response:
 
 
 async def _test(kind: Kind, call: Call) -> web.Response:
-    return respond(await send_test(call.services, _found(call, kind)))
+    return respond((await send_test(call.services, _found(call, kind))).model_dump())
 
 
 async def _status(kind: Kind, call: Call) -> web.Response:
-    return respond(await status_of(call.services, _found(call, kind)))
+    return respond((await status_of(call.services, _found(call, kind))).model_dump())
 
 
 async def _rotate(call: Call) -> web.Response:
@@ -139,6 +141,17 @@ async def _rotate(call: Call) -> web.Response:
     return respond(row(saved, reveal_secret=True))
 
 
+def _rotation() -> Schema:
+    """The body of rotate-secret."""
+    most = {"minimum": 0, "maximum": LONGEST_OVERLAP, "default": OVERLAP_SECONDS}
+    overlap = {"type": "number", "description": "how much longer the old secret signs", **most}
+    return {
+        "title": "SigningSecretRotation",
+        "type": "object",
+        "properties": {"overlap_seconds": overlap},
+    }
+
+
 def _routes(kind: Kind) -> list[Route]:
     made: list[Route] = []
 
@@ -155,17 +168,28 @@ def _routes(kind: Kind) -> list[Route]:
                 summary=summary,
                 tag=kind,
                 evolution=True,
+                doc=doc_of(kind, action, method),
                 **more,
             )
             for path in ((place, place + "/{name}") if named else (place,))
         )
 
-    add("POST", "set", partial(_set, kind), f"Configure the {kind} sink", status=201)
-    add("PUT", "set", partial(_set, kind), f"Configure the {kind} sink", status=201)
+    created = {"status": 201, "answers": {409: "there is nothing to connect to"}}
+    add("POST", "set", partial(_set, kind), f"Configure the {kind} sink", **created)
+    add("PUT", "set", partial(_set, kind), f"Configure the {kind} sink", **created)
     add("DELETE", "set", partial(_delete, kind), f"Remove the {kind} sink", status=204)
     add("GET", "find", partial(_find, kind), f"The {kind} sink", permission=ANY_KEY)
-    add("POST", "test", partial(_test, kind), "Send a test event through the sink")
-    add("GET", "status", partial(_status, kind), "How the sink is doing", permission=ANY_KEY)
+    add(
+        "POST", "test", partial(_test, kind), "Send a test event through the sink", answer=SinkTrial
+    )
+    add(
+        "GET",
+        "status",
+        partial(_status, kind),
+        "How the sink is doing",
+        permission=ANY_KEY,
+        answer=SinkStatus,
+    )
     add("GET", "list", partial(_list, kind), f"Every {kind} sink", permission=ANY_KEY, named=False)
     return made
 
@@ -181,6 +205,12 @@ ROUTES: tuple[Route, ...] = (
             summary="Give the webhook a new signing secret; both sign for `overlap_seconds`",
             tag="webhook",
             evolution=True,
+            doc=Doc(
+                body=_rotation,
+                optional=True,
+                answer=partial(sink_row, "webhook"),
+                examples={"The old one signs for an hour more": {"overlap_seconds": 3600}},
+            ),
         )
         for path in (
             "/webhook/rotate-secret/{instance}",
