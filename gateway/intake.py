@@ -85,8 +85,10 @@ class Intake:
     ) -> Appended:
         """Store a delivery that was verified just now, whatever its outcome."""
         origin = Origin.of(installation, micros(inbound.received_at))
-        query = _without_secrets(inbound.query, {s.value for s in installation.secrets})
-        return await self.keep(origin, replace(inbound, query=query), receipt)
+        if inbound.query:
+            secrets = {s.value for s in installation.secrets}
+            inbound = replace(inbound, query=_without_secrets(inbound.query, secrets))
+        return await self.keep(origin, inbound, receipt)
 
     async def keep(self, origin: Origin, inbound: Inbound, receipt: Receipt) -> Appended:
         """Store what came to an instance itself (the Evolution channel), or to an installation."""
