@@ -77,8 +77,8 @@ cover: setup services ## Run every test and show the lines and branches none of 
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term $(ARGS)
 
 .PHONY: faults
-faults: setup services ## Kill, starve and freeze the program and its servers
-	$(BIN)/pytest tests/faults $(ARGS)
+faults: setup services ## Kill, starve and freeze the program and its servers (ARGS=--long for a thousand random faults)
+	$(BIN)/pytest -n 0 --timeout 7200 tests/faults --full $(ARGS)
 
 .PHONY: bench
 bench: setup services ## Measure throughput and latency against ceilings of this machine

@@ -6,6 +6,24 @@ import os
 from collections.abc import Callable
 
 EXIT_CODE = 137  # as after SIGKILL
+# The path of a delivery, in its order; the last five are ways of one that was not sent at once.
+POINTS = (
+    "after_read",
+    "after_verify",
+    "before_commit",
+    "after_commit",
+    "before_offer",
+    "before_answer",
+    "before_send",
+    "after_send",
+    "before_settle",
+    "after_settle",
+    "before_claim",
+    "after_claim",
+    "before_release",
+    "after_release",
+    "after_free",
+)
 
 
 def crash_at(point: str) -> Callable[[str], None]:
@@ -14,7 +32,7 @@ def crash_at(point: str) -> Callable[[str], None]:
     `point` may say how many times to pass first: `after_commit:100`.
     """
     if not point:
-        return _nothing
+        return nowhere
     name, _, passes = point.partition(":")
     left = [int(passes or 0)]
 
@@ -27,5 +45,5 @@ def crash_at(point: str) -> Callable[[str], None]:
     return crash
 
 
-def _nothing(_point: str) -> None:
-    return
+def nowhere(_point: str) -> None:
+    """Where nothing is to end."""

@@ -234,7 +234,7 @@ class Dispatcher:
             log.get().error("sink.unusable", sink_id=config.id, kind=config.kind, error=str(error))
             self._pass_over(config.id)
             return None
-        lane = self._lanes[config.id] = Lane(config, sink, self, self._clocks)
+        lane = self._lanes[config.id] = Lane(config, sink, self, self._clocks, self._options.crash)
         self._options.circuits.begun(lane)
         return lane
 
@@ -309,6 +309,7 @@ class Dispatcher:
 
     async def _claim_these(self, wants: dict[str, int]) -> None:
         ordered = frozenset(i for i in wants if (c := self._directory.sink(i)) and c.ordered)
+        self._options.crash("before_claim")
         claimed = await self._log.claim(wants, ordered=ordered)
         self._options.crash("after_claim")
         self.offer(claimed)
@@ -320,6 +321,7 @@ class Dispatcher:
             try:
                 freed = await self._log.heartbeat()
                 if freed:
+                    self._options.crash("after_free")
                     log.get().warning("leases.freed", freed=freed)
                     self.wake()
                 await self._return_strays()

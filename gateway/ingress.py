@@ -113,6 +113,7 @@ class Ingress:
         if request.method != "POST" and driver.handshake is None:
             raise web.HTTPMethodNotAllowed(request.method, ["POST"])
         receipt = await self._receive(driver, installation, inbound, grant, request)
+        self.crash("after_verify")
         told = await self.intake.take(installation, inbound, receipt)
         self.crash("before_answer")
         outcome = "duplicate" if told.duplicate else receipt.outcome

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from gateway import log
 from gateway.breaker import Breaker
+from gateway.crash import nowhere
 from gateway.pace import Pace
 from gateway.store.base import Leased
 from schemas.delivery import Delivered, Message, Outcome, Rejected, Retry
@@ -61,12 +62,19 @@ class Lane:
     in the store because there was no room.
     """
 
-    def __init__(self, config: SinkConfig, sink: Sink, results: Results, clocks: Clocks) -> None:
+    def __init__(
+        self,
+        config: SinkConfig,
+        sink: Sink,
+        results: Results,
+        clocks: Clocks,
+        crash: Callable[[str], None] = nowhere,
+    ) -> None:
         self.config, self.sink = config, sink
         self.breaker = Breaker()
         self.held_until = 0.0
         self.last_error: str | None = None
-        self._results, self._clocks = results, clocks
+        self._results, self._clocks, self._crash = results, clocks, crash
         self._queue: deque[Leased] = deque()
         self._workers: set[asyncio.Task[None]] = set()
         self._sending: set[str] = set()
@@ -199,6 +207,7 @@ class Lane:
     async def _send(self, batch: list[Leased]) -> None:
         ids = {leased.id for leased in batch}
         self._sending |= ids
+        self._crash("before_send")
         at, started = self._clocks.wall(), self._clocks.monotonic()
         try:
             outcomes = await self._try(batch)

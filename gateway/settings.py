@@ -24,6 +24,7 @@ from pydantic import (
     model_validator,
 )
 
+from gateway.crash import POINTS
 from schemas.target import AllowList
 
 PREFIX = "COMPORTA_"
@@ -65,6 +66,12 @@ def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
     for value in values:
         ip_network(value)
     return values
+
+
+def _crash_point(value: str) -> str:
+    if value and value.partition(":")[0] not in POINTS:
+        raise ValueError(f"is one of {', '.join(POINTS)}")
+    return value
 
 
 def _allowed(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -135,7 +142,7 @@ class Settings(BaseModel):
     lease_seconds: float = Field(
         30, ge=1, le=3600, description="how long a process that died holds its deliveries"
     )
-    crash_at: str = Field(
+    crash_at: Annotated[str, AfterValidator(_crash_point)] = Field(
         "", pattern=r"^(\w+(:\d+)?)?$", description="fault tests only: exit at the named point"
     )
     auth: bool = Field(

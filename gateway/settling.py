@@ -175,6 +175,8 @@ class Settler:
         if not self._returned:
             return
         returned = list(self._returned)
+        self._crash("before_release")
         await self._log.release(returned)
+        self._crash("after_release")
         del self._returned[: len(returned)]
         self._wake()

@@ -55,6 +55,11 @@ class Program:
 
     async def start(self, **more: str) -> None:
         """Start it, with further variables (`CRASH_AT="…"` for COMPORTA_CRASH_AT)."""
+        await self.launch(**more)
+        await self.ready()
+
+    async def launch(self, **more: str) -> None:
+        """Start it without waiting for it to serve."""
         ours = {
             "DATA_DIR": str(self.folder / "data"),
             "PORT": str(self.port),
@@ -70,7 +75,6 @@ class Program:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "gateway", "serve", env=environ, stdout=log, stderr=log
             )
-        await self.ready()
 
     async def ready(self) -> None:
         assert self.process
@@ -87,10 +91,15 @@ class Program:
         assert self.process
         if self.process.returncode is None:
             self.process.send_signal(number)
-        return await asyncio.wait_for(self.process.wait(), PATIENCE)
+        return await self.ended()
 
     async def kill(self) -> None:
         await self.end(signal.SIGKILL)
+
+    async def ended(self) -> int:
+        """Wait until it has ended by itself; gives its exit status."""
+        assert self.process
+        return await asyncio.wait_for(self.process.wait(), PATIENCE)
 
     async def call(self, method: str, path: str, body: Any = None, key: str | None = KEY) -> Answer:
         headers = {"Authorization": f"Bearer {key}"} if key else {}

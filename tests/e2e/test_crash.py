@@ -4,7 +4,6 @@ import asyncio
 import signal
 
 import aiohttp
-import pytest
 
 from tests.e2e.deliveries import SECRET, ids, kiwify, post_all
 from tests.e2e.program import Program
@@ -37,49 +36,6 @@ async def test_kill_with_the_sink_down_keeps_the_backlog(
     await comporta.start()
     await receiver.start()
     await until(lambda: set(answered.values()) <= set(ids(receiver)), patience=60)
-
-
-@pytest.mark.parametrize(
-    "point",
-    [
-        "after_read:40",
-        "before_commit:10",
-        "after_commit:10",
-        "before_answer:40",
-        "before_offer:20",
-        "after_send:30",
-        "before_settle:5",
-        "after_settle:5",
-    ],
-)
-async def test_a_crash_at_any_point_loses_nothing(
-    embedded: Program, receiver: Receiver, point: str
-) -> None:
-    await embedded.start()
-    await embedded.webhook("loja-1", receiver.url)
-    shop = await embedded.install("kiwify", "loja-1", SECRET)
-    await embedded.end()
-    await embedded.start(CRASH_AT=point)
-    answered: dict[int, str] = {}
-
-    async def post(numbers: range) -> None:
-        for number in numbers:
-            try:
-                answer = await kiwify(number).post(embedded, shop["ingest_url"])
-            except (OSError, aiohttp.ClientError):
-                return
-            if answer.status == 200:
-                answered[number] = answer.json["events"][0]["id"]
-
-    await asyncio.gather(*(post(range(i * 50, i * 50 + 50)) for i in range(8)))
-    assert embedded.process
-    assert await asyncio.wait_for(embedded.process.wait(), 20) == 137
-
-    await embedded.start()
-    await until(lambda: set(answered.values()) <= set(ids(receiver)), patience=30)
-    for number, event_id in list(answered.items())[:5]:
-        again = await kiwify(number).post(embedded, shop["ingest_url"])
-        assert again.json["events"] == [{"id": event_id, "event": "order.paid", "duplicate": True}]
 
 
 async def test_sigterm_under_load_ends_cleanly(comporta: Program, receiver: Receiver) -> None:

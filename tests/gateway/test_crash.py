@@ -1,11 +1,12 @@
 """Crash points: the process ends there, as if it were killed."""
 
+import re
 import subprocess
 import sys
 
 import pytest
 
-from gateway.crash import EXIT_CODE
+from gateway.crash import EXIT_CODE, POINTS
 from tests.test_architecture import ROOT
 
 CODE = """
@@ -42,3 +43,10 @@ def test_it_ends_at_its_point_without_any_cleaning_up(point: str, passed: int) -
 @pytest.mark.parametrize("point", ["", "nowhere", "her", "here:99"])
 def test_it_does_nothing_anywhere_else(point: str) -> None:
     assert run(point) == (0, ["0", "1", "2", "3", "4", "unwound", "cleaned up"])
+
+
+def test_the_program_passes_every_point_that_has_a_name() -> None:
+    files = (ROOT / "gateway").rglob("*.py")
+    passed = [name for f in files for name in re.findall(r'crash\("(\w+)"\)', f.read_text())]
+    assert set(passed) == set(POINTS)
+    assert len(POINTS) == len(set(POINTS)) >= 12

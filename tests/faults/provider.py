@@ -1,0 +1,125 @@
+"""A provider that tells of paid orders, each again and again until it is acknowledged."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from itertools import count, cycle
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from tests.e2e.deliveries import SECRET, kiwify
+from tests.e2e.program import Program
+from tests.faults.ledger import Ledger
+
+PATIENCE = 60.0
+AGAIN = 0.05  # seconds until it tells an order again; real ones take longer
+LOST = (OSError, aiohttp.ClientError, TimeoutError)
+INSTANCE = "loja-1"
+
+
+class Provider:
+    """Tells any of some gateways that share a store. Whatever they answer is counted.
+
+    `wrong`: answers that a fault must not cause, for the test to find empty. `known`: the orders
+    that were answered as known already.
+    """
+
+    def __init__(self, programs: Sequence[Program], ingest_url: str, ledger: Ledger) -> None:
+        self._next = cycle(programs)
+        self._path = urlsplit(ingest_url).path
+        self._ledger = ledger
+        self._numbers = count()
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=8)
+        )
+        self._stopping = False
+        self.answers: Counter[int] = Counter()
+        self.wrong: list[str] = []
+        self.known: set[int] = set()
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def tell(self, number: int, program: Program | None = None) -> int:
+        """Tell one order once; gives the status, 0 when no answer came."""
+        program = program or next(self._next)
+        made = kiwify(number)
+        url = program.url + self._path + made.query
+        try:
+            async with self._session.post(url, data=made.body, headers=made.headers) as answer:
+                if answer.status == 200:
+                    [event] = (await answer.json())["events"]
+                    self._ledger.acknowledge(f"order-{number:06d}", event["id"])
+                    if event["duplicate"]:
+                        self.known.add(number)
+                elif answer.status != 503 or not answer.headers.get("Retry-After"):
+                    self.wrong.append(f"{answer.status}: {(await answer.text())[:200]}")
+                self.answers[answer.status] += 1
+                return answer.status
+        except LOST:
+            self.answers[0] += 1
+            return 0
+
+    async def insist(self, number: int | None = None) -> int:
+        """Tell an order, a new one unless named, until it is acknowledged; gives its number."""
+        number = self.fresh() if number is None else number
+        async with asyncio.timeout(PATIENCE):
+            while await self.tell(number) != 200:  # noqa: ASYNC110 - the gateway is asked, it does not tell
+                await asyncio.sleep(AGAIN)
+        return number
+
+    def fresh(self) -> int:
+        """The number of an order that was not told yet."""
+        return next(self._numbers)
+
+    async def tell_all(self, numbers: range, *, at_once: int = 20) -> None:
+        """Tell these orders until each is acknowledged."""
+        waiting = iter(numbers)
+
+        async def work() -> None:
+            for number in waiting:
+                await self.insist(number)
+
+        await asyncio.gather(*(work() for _ in range(at_once)))
+
+    @asynccontextmanager
+    async def busy(self, posters: int = 8, pause: float = 0.0) -> AsyncIterator[None]:
+        """Tell one order after the other meanwhile; at the end finish those that were begun."""
+        self._stopping = False
+
+        async def work() -> None:
+            while not self._stopping:
+                await self.insist()
+                await asyncio.sleep(pause)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(posters):
+                group.create_task(work())
+            try:
+                yield
+            finally:
+                self._stopping = True
+
+    async def acknowledges(self, more: int) -> None:
+        """Wait until so many more orders are acknowledged."""
+        goal = len(self._ledger.acknowledged) + more
+        async with asyncio.timeout(PATIENCE):
+            while len(self._ledger.acknowledged) < goal:  # noqa: ASYNC110 - a count, not an event
+                await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def providing(
+    programs: Sequence[Program], sink_url: str, ledger: Ledger, **sink: Any
+) -> AsyncIterator[Provider]:
+    """A provider of a shop whose events go to `sink_url`; the programs run, over one store."""
+    await programs[0].webhook(INSTANCE, sink_url, **sink)
+    shop = await programs[0].install("kiwify", INSTANCE, SECRET)
+    provider = Provider(programs, shop["ingest_url"], ledger)
+    try:
+        yield provider
+    finally:
+        await provider.close()
