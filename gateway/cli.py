@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -220,18 +222,29 @@ def renormalize(
 
 
 @app.command()
-def replay(
+def replay(  # noqa: PLR0917 - options, which typer gives by name
     instance: Annotated[str | None, typer.Option(help="of one instance")] = None,
     sink: Annotated[str | None, typer.Option(help="to one sink: its kind, kind/name or id")] = None,
+    name: Annotated[str | None, typer.Option(help="of one event, e.g. order.paid")] = None,
     status: Annotated[str, typer.Option(help="dead, canceled or succeeded")] = "dead",
     since: Annotated[str | None, typer.Option(help="ISO 8601 time")] = None,
     until: Annotated[str | None, typer.Option(help="ISO 8601 time")] = None,
+    rate: Annotated[float | None, typer.Option(help="deliveries a second at most")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="show how far it is until it ends")] = False,
 ) -> None:
     """Deliver again, in bulk, on the running gateway."""
-    wanted = {"instance": instance, "sink": sink, "status": status, "from": since, "to": until}
-    body = {"filter": {k: v for k, v in wanted.items() if v is not None}}
+    wanted = {"instance": instance, "sink": sink, "name": name, "status": status}
+    wanted |= {"from": since, "to": until}
+    body: dict[str, Any] = {"filter": {k: v for k, v in wanted.items() if v is not None}}
+    if rate is not None:
+        body["rate"] = rate
     data = _call("POST", "/processing/replay", body)["data"]
-    print(f"replay {data['id']}: {data['matched']} deliveries")
+    print(f"replay {data['id']}: {data['matched']} deliveries", flush=True)
+    if wait:
+        from gateway.following import follow
+
+        look = partial(_call, "GET", f"/processing/replays/{data['id']}")
+        raise typer.Exit(_guarded(lambda: follow(look, print, time.sleep)))
 
 
 @app.command()

@@ -139,8 +139,8 @@ class Jobs:
             log.get().exception("job.failed", job=job.id, job_kind=job.kind, next_in=again)
         if not isinstance(again, Done):
             await self._finish(job, again)
-        if again == 0:
-            self._now.set()
+        if isinstance(again, float | int) and again < EVERY:
+            asyncio.get_running_loop().call_later(again, self._now.set)
 
     async def _finish(self, job: Job, again: float | None) -> None:
         """Until it is written: nobody else may take the job while this process lives."""

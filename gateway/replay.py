@@ -1,5 +1,5 @@
-"""Bulk work on what happened: deliveries sent again, inbounds read again. Durable, slow on purpose,
-to be paused and followed.
+"""Bulk work on what happened: deliveries sent again or purged, inbounds read again. Durable, slow
+on purpose, to be paused and followed.
 
 A record says what is wanted and how far it is; a job in the store does a slice at a time. A process
 that dies in a slice does that slice again: at least once, like everything else.
@@ -26,8 +26,11 @@ from gateway.store.rows import Wanted
 from schemas import codec
 from schemas.errors import ConflictError, NotFoundError, StoreUnavailableError
 
-What = Literal["dispatches", "inbounds"]
-SLICE: dict[What, int] = {"dispatches": 500, "inbounds": 50}
+What = Literal["dispatches", "inbounds", "purge"]
+SLICE: dict[What, int] = {"dispatches": 500, "inbounds": 50, "purge": 500}
+BURSTS = 10  # parts of a second's deliveries, so that live ones find their place between them
+CROWD = 100  # deliveries due for one sink, beyond which it gets no more to do
+CROWD_PAUSE = 1.0
 DEFAULT_RATE = 500.0  # things a second
 TRIES = 5
 KIND = "replay"
@@ -53,15 +56,20 @@ class Replays:
         self._ids = ids
 
     async def start(
-        self, what: What, wanted: Wanted, shown: dict[str, Any], rate: float = DEFAULT_RATE
+        self,
+        what: What,
+        wanted: Wanted,
+        shown: dict[str, Any],
+        rate: float = DEFAULT_RATE,
+        by: str = "",
     ) -> Record:
         """Begin; what comes into being from now on is not included. `shown`: the filter as its
-        author wrote it.
+        author wrote it. `by`: who wants it.
         """
         database = self._store.database
         now = await database.now()
         wanted.before = now if wanted.before is None else min(wanted.before, now)
-        counted = bulk.count_deliveries if what == "dispatches" else bulk.count_inbounds
+        counted = bulk.count_inbounds if what == "inbounds" else bulk.count_deliveries
         doc = {
             "type": what,
             "status": "running",
@@ -72,6 +80,7 @@ class Replays:
             "failed": 0,
             "above": "",
             "rate": rate,
+            "by": by,
             "finished_at": None,
         }
         ident = self._ids()
@@ -116,29 +125,55 @@ class Replays:
         if record is None or record.doc["status"] != "running":
             return None
         doc, what = record.doc, record.doc["type"]
-        wanted, database = Wanted(**doc["wanted"]), self._store.database
-        chosen = bulk.next_deliveries if what == "dispatches" else bulk.next_inbounds
-        ids = await chosen(database, wanted, above=doc["above"], limit=SLICE[what])
-        work = self._redo if what == "dispatches" else self._read_again
-        done = await work(wanted.tenant, ids) if ids else 0
-        finished = await database.now() if len(ids) < SLICE[what] else None
+        wanted, most = Wanted(**doc["wanted"]), min(SLICE[what], max(1, int(doc["rate"])))
+        chosen = bulk.next_inbounds if what == "inbounds" else bulk.next_deliveries
+        ids = await chosen(self._store.database, wanted, above=doc["above"], limit=most)
+        began = asyncio.get_running_loop().time()
+        tried, done = await self._work(what, wanted.tenant, ids, doc["rate"])
+        finished = await self._store.database.now() if len(ids) < most and tried == ids else None
 
         def advanced(current: dict[str, Any]) -> dict[str, Any]:
             current["done"] += done
-            current["failed"] += len(ids) - done
-            current["above"] = ids[-1] if ids else current["above"]
+            current["failed"] += len(tried) - done
+            current["above"] = tried[-1] if tried else current["above"]
             if finished is not None and current["status"] != "canceled":
                 current |= {"status": "done", "finished_at": finished}
             return current
 
         after = await self._change(record, advanced)
-        return len(ids) / doc["rate"] if after.doc["status"] == "running" else None
+        if after.doc["status"] != "running":
+            return None
+        spent = asyncio.get_running_loop().time() - began
+        crowded = CROWD_PAUSE if len(tried) < len(ids) else 0.0
+        return max(len(tried) / doc["rate"] - spent, crowded, 0.0)
 
-    async def _redo(self, _tenant: str, ids: Sequence[str]) -> int:
-        done = await bulk.redo(self._store.database, ids)
-        self._dispatcher.wake()
-        await self._store.notify("deliveries", KIND)
-        return done
+    async def _work(
+        self, what: What, tenant: str, ids: list[str], rate: float
+    ) -> tuple[list[str], int]:
+        """What of these was taken on, and how much of it was done."""
+        if not ids:
+            return [], 0
+        if what == "purge":
+            return ids, await bulk.purge(self._store.database, ids)
+        if what == "inbounds":
+            return ids, await self._read_again(tenant, ids)
+        return await self._redo(ids, rate)
+
+    async def _redo(self, ids: list[str], rate: float) -> tuple[list[str], int]:
+        """Spread over the time they may take; no more than the sinks keep up with, so that live
+        deliveries do not wait behind these.
+        """
+        database, size, done = self._store.database, max(1, len(ids) // BURSTS), 0
+        for start in range(0, len(ids), size):
+            burst = ids[start : start + size]
+            if await bulk.crowded(database, burst, self._dispatcher.held(), CROWD):
+                return ids[:start], done
+            done += await bulk.redo(database, burst)
+            self._dispatcher.wake()
+            await self._store.notify("deliveries", KIND)
+            if start + size < len(ids):
+                await asyncio.sleep(len(burst) / rate)
+        return ids, done
 
     async def _read_again(self, tenant: str, ids: Sequence[str]) -> int:
         """At once, so that they share a commit. One that cannot be read stays as it is."""

@@ -21,7 +21,7 @@ from gateway.api.history_shape import (
 )
 from gateway.api.paging import Data, Slice, one_of
 from gateway.api.route import Call, Route, data
-from gateway.store import redo
+from gateway.store import bulk, redo
 from gateway.store.rows import AttemptRow, DeliveryRow
 from schemas.errors import ConflictError, NotFoundError
 
@@ -66,6 +66,15 @@ async def cancel_dispatch(call: Call) -> web.Response:
         raise ConflictError(f"this delivery does not wait: it is {dispatch_status(now)}")
     services.dispatcher.wake()
     return _shown(call, *await _found(call))
+
+
+async def purge_dispatch(call: Call) -> web.Response:
+    """Forget a dead letter and its tries."""
+    row, _ = await _found(call)
+    if not await bulk.purge(call.services.store.database, [row.id]):
+        now, _ = await _found(call)
+        raise ConflictError(f"only what was given up can be purged: this is {dispatch_status(now)}")
+    return web.Response(status=204)
 
 
 async def _found(call: Call) -> tuple[DeliveryRow, list[AttemptRow]]:
@@ -125,5 +134,15 @@ ROUTES: tuple[Route, ...] = (
         tag="processing",
         answer=Data[DispatchDetail],
         answers={409: "it does not wait"},
+    ),
+    Route(
+        method="DELETE",
+        path="/processing/dispatches/{id}",
+        handler=purge_dispatch,
+        permission="EVENTS_REPLAY",
+        summary="Forget a dead letter",
+        tag="processing",
+        status=204,
+        answers={409: "it was not given up"},
     ),
 )

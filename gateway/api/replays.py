@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from gateway.api.doc import Doc
 from gateway.api.history_query import (
+    ULID,
     event_name,
     id_cursor,
     limit_of,
@@ -22,26 +23,45 @@ from gateway.api.paging import Data, Slice, refuse
 from gateway.api.route import Call, Handler, Route, data
 from gateway.api.text import Body, InstanceName
 from gateway.api.times import api_time
-from gateway.replay import DEFAULT_RATE
+from gateway.replay import DEFAULT_RATE, What
 from gateway.store.base import Record
 from gateway.store.rows import Wanted
 from schemas.errors import ForbiddenError, NotFoundError
 from schemas.events import WIRE_NAMES
 
 Status = Literal["running", "paused", "canceled"]
+Ident = Annotated[str, Field(pattern=ULID.pattern)]
 
 
-class ReplayFilter(Body):
-    """Which deliveries, dead letters unless told otherwise. `sink`: kind, kind/name or id. `from`
-    is included, `to` is not.
+class Chosen(Body):
+    """Which deliveries. `sink`: kind, kind/name or id. `from` is included, `to` is not. `ids`: none
+    but these.
     """
 
     instance: InstanceName | None = None
     name: Annotated[str, Field(max_length=100)] | None = None
-    status: Literal["dead", "succeeded", "canceled", "retrying"] = "dead"
     sink: Annotated[str, Field(max_length=100)] | None = None
     from_: Annotated[datetime | None, Field(alias="from")] = None
     to: datetime | None = None
+    ids: Annotated[list[Ident], Field(min_length=1, max_length=500)] | None = None
+
+
+class ReplayFilter(Chosen):
+    """Dead letters unless told otherwise."""
+
+    status: Literal["dead", "succeeded", "canceled", "retrying"] = "dead"
+
+
+class PurgeFilter(Chosen):
+    """Only what was given up or canceled may go."""
+
+    status: Literal["dead", "canceled"] = "dead"
+
+
+class NewPurge(Body):
+    """The filter has to be given, if only as `{}`."""
+
+    filter: PurgeFilter
 
 
 class NewReplay(Body):
@@ -52,8 +72,8 @@ class NewReplay(Body):
 
 
 class ReplayData(BaseModel):
-    """How far a bulk job is. `type`: `dispatches` are sent again, `inbounds` are read again.
-    `failed`: what was being sent, or is gone.
+    """How far a bulk job is. `type`: `dispatches` sends again, `inbounds` reads again, `purge`
+    forgets. `failed`: what was being sent, or is gone. `by`: the API key that wanted it.
     """
 
     id: str
@@ -64,6 +84,7 @@ class ReplayData(BaseModel):
     done: int
     failed: int
     rate: float
+    by: str
     created_at: str | None
     updated_at: str | None
     finished_at: str | None
@@ -72,26 +93,44 @@ class ReplayData(BaseModel):
 async def start_replay(call: Call) -> web.Response:
     """Start sending deliveries again."""
     wish = await call.model(NewReplay)
-    chosen, principal = wish.filter, call.principal
+    return await _start(call, "dispatches", wish.filter, wish.rate)
+
+
+async def start_purge(call: Call) -> web.Response:
+    """Start forgetting deliveries that were given up."""
+    wish = await call.model(NewPurge)
+    return await _start(call, "purge", wish.filter, DEFAULT_RATE)
+
+
+async def _start(
+    call: Call, what: What, chosen: ReplayFilter | PurgeFilter, rate: float
+) -> web.Response:
+    wanted = _wanted(call, chosen)
+    shown = chosen.model_dump(mode="json", by_alias=True, exclude_none=True)
+    by = call.principal.name
+    record = await call.services.replays.start(what, wanted, shown, rate, by)
+    call.services.jobs.wake()
+    return data(_shown(record), 202)
+
+
+def _wanted(call: Call, chosen: ReplayFilter | PurgeFilter) -> Wanted:
+    principal = call.principal
     if chosen.instance is not None and not principal.sees(chosen.instance):
         raise ForbiddenError(f"this API key is limited to instance {principal.instance}")
     sinks = None
     if chosen.sink is not None:
         sinks = sink_ids(call, chosen.sink, "filter.sink", chosen.instance)
-    wanted = Wanted(
+    return Wanted(
         tenant=principal.tenant,
         instances=principal.instances,
         instance=chosen.instance,
         name=_known_name(chosen.name) if chosen.name else None,
         status=chosen.status,
         sink_ids=sinks,
+        ids=chosen.ids,
         after=micros(chosen.from_) - 1 if chosen.from_ else None,
         before=micros(chosen.to) if chosen.to else None,
     )
-    shown = chosen.model_dump(mode="json", by_alias=True, exclude_none=True)
-    record = await call.services.replays.start("dispatches", wanted, shown, wish.rate)
-    call.services.jobs.wake()
-    return data(_shown(record), 202)
 
 
 def _known_name(spelled: str) -> str:
@@ -146,6 +185,7 @@ def _shown(record: Record) -> ReplayData:
         done=doc["done"],
         failed=doc["failed"],
         rate=doc["rate"],
+        by=doc.get("by", ""),
         created_at=api_time(record.created_at),
         updated_at=api_time(record.updated_at),
         finished_at=api_time(doc["finished_at"]),
@@ -192,6 +232,17 @@ ROUTES: tuple[Route, ...] = (
                 },
             },
         ),
+    ),
+    Route(
+        method="POST",
+        path="/processing/purge",
+        handler=start_purge,
+        permission="EVENTS_REPLAY",
+        summary="Forget many dead letters",
+        tag="processing",
+        body=NewPurge,
+        answer=Data[ReplayData],
+        status=202,
     ),
     Route(
         method="GET",

@@ -1,17 +1,21 @@
-"""Choosing and redoing many deliveries or inbounds, a slice at a time, oldest first.
+"""Choosing, redoing and purging many deliveries or inbounds, a slice at a time, oldest first.
 
 Choosing only reads; what is written is at most a slice per statement, by primary key.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from gateway.store.base import Database
 from gateway.store.clause import Sql, between, with_state
 from gateway.store.rows import Wanted
 
 MOST_COUNTED = 1_000_000
+ENDED = "d.state IN ('dead', 'canceled')"
+DUE = """
+SELECT count(*) FROM (SELECT 1 FROM deliveries
+    WHERE state = 'pending' AND sink_id = $1 AND next_at <= $2 LIMIT $3) AS due"""
 
 
 def _deliveries(wanted: Wanted) -> tuple[Sql, str]:
@@ -20,6 +24,7 @@ def _deliveries(wanted: Wanted) -> tuple[Sql, str]:
     sql.equal(d__tenant=wanted.tenant, d__instance=wanted.instance, e__name=wanted.name)
     sql.within("d.instance", wanted.instances)
     sql.within("d.sink_id", wanted.sink_ids)
+    sql.within("d.id", wanted.ids)
     between(sql, "d.created_at", wanted)
     with_state(sql, wanted.status)
     tables = "deliveries d JOIN events e ON e.seq = d.seq" if wanted.name else "deliveries d"
@@ -101,3 +106,39 @@ async def redo(database: Database, ids: Sequence[str]) -> int:
         *sql.args,
     )
     return len(rows)
+
+
+async def purge(database: Database, ids: Sequence[str]) -> int:
+    """Delete those of these deliveries that were given up or canceled, with their tries; gives how
+    many. What was sent, or still may be, is left alone.
+    """
+    sql = Sql()
+    sql.within("d.id", ids)
+    chosen = f"SELECT d.id FROM deliveries AS d WHERE {sql.where} AND {ENDED}"
+    await database.write(
+        f"DELETE FROM attempts WHERE delivery_id IN ({chosen}) RETURNING number",
+        *sql.args,
+    )
+    rows = await database.write(
+        f"DELETE FROM deliveries WHERE id IN ({chosen}) RETURNING id",
+        *sql.args,
+    )
+    return len(rows)
+
+
+async def crowded(
+    database: Database, ids: Sequence[str], spared: Collection[str], limit: int
+) -> bool:
+    """Whether so many deliveries are due for a sink of these, other than the `spared` ones."""
+    sql = Sql()
+    sql.within("id", ids)
+    rows = await database.fetch(
+        f"SELECT DISTINCT sink_id FROM deliveries WHERE {sql.where}",
+        *sql.args,
+    )
+    now = await database.now()
+    for sink_id in {row[0] for row in rows} - set(spared):
+        ((due,),) = await database.fetch(DUE, sink_id, now, limit)
+        if due >= limit:
+            return True
+    return False

@@ -106,7 +106,9 @@ class InboundRow:
 
 @dataclass(slots=True, kw_only=True)
 class Wanted:
-    """Filters; None is no filter. `after`, `before`: exclusive, microseconds."""
+    """Filters; None is no filter. `after`, `before`: exclusive, microseconds. `ids`: of deliveries,
+    for bulk work.
+    """
 
     tenant: str
     instances: Collection[str] | None = None
@@ -119,6 +121,7 @@ class Wanted:
     outcome: str | None = None
     sink_ids: Sequence[str] | None = None
     event_id: str | None = None
+    ids: Sequence[str] | None = None
     after: int | None = None
     before: int | None = None
 

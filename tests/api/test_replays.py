@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from gateway import replay
 from gateway.replay import SLICE
 from tests.api.rig import Api, eventually
 from tests.api.shop import Shop, opened
@@ -126,7 +127,7 @@ async def test_it_is_paused_resumed_and_canceled(
     path = f"/processing/replays/{ident}"
 
     async def begun() -> bool:
-        return bool((await api.get(path)).data["done"] == 2)
+        return bool((await api.get(path)).data["done"] == 1)
 
     await eventually(begun)
     assert (await api.post(f"{path}/pause")).data["status"] == "paused"
@@ -134,7 +135,7 @@ async def test_it_is_paused_resumed_and_canceled(
     assert (await api.post(f"{path}/resume")).data["status"] == "running"
 
     async def went_on() -> bool:
-        return bool((await api.get(path)).data["done"] == 4)
+        return bool((await api.get(path)).data["done"] == 2)
 
     await eventually(went_on)
     assert (await api.post(f"{path}/cancel")).data["status"] == "canceled"
@@ -142,8 +143,8 @@ async def test_it_is_paused_resumed_and_canceled(
         answer = await api.post(f"{path}/{action}")
         assert answer.status == 409
         assert "canceled" in answer.body["message"]
-    await all_in(api, "succeeded", 4)
-    await all_in(api, "dead", 2)
+    await all_in(api, "succeeded", 2)
+    await all_in(api, "dead", 4)
 
 
 async def test_what_began_later_is_left_alone(api: Api, receiver: Receiver) -> None:
@@ -171,12 +172,12 @@ async def test_each_is_sent_again_once(
     ident = (await api.post("/processing/replay", wish)).data["id"]
     path = f"/processing/replays/{ident}"
 
-    async def half() -> bool:
-        return bool((await api.get(path)).data["done"] == 2 and len(receiver.got) == 2)
+    async def begun() -> bool:
+        return bool((await api.get(path)).data["done"] == 1 and len(receiver.got) == 1)
 
-    await eventually(half)
+    await eventually(begun)
     await shop.dispatch(await shop.order(99), "dead")
-    for _ in range(2):
+    for _ in range(4):
         before = (await api.get(path)).data["updated_at"]
         await hurry(api, ident)
 
@@ -196,10 +197,10 @@ async def test_what_is_paused_does_nothing(
     wish = {"filter": {"status": "dead"}, "rate": 0.01}
     ident = (await api.post("/processing/replay", wish)).data["id"]
 
-    async def half() -> bool:
-        return bool((await api.get(f"/processing/replays/{ident}")).data["done"] == 2)
+    async def begun() -> bool:
+        return bool((await api.get(f"/processing/replays/{ident}")).data["done"] == 1)
 
-    await eventually(half)
+    await eventually(begun)
     paused = (await api.post(f"/processing/replays/{ident}/pause")).data
     await hurry(api, ident)
 
@@ -209,6 +210,118 @@ async def test_what_is_paused_does_nothing(
 
     await eventually(job_is_gone)
     assert (await api.get(f"/processing/replays/{ident}")).data == paused
+
+
+async def test_only_what_is_named_is_sent_again(api: Api, receiver: Receiver) -> None:
+    await dead_letters(api, receiver, 4)
+    ids = [d["id"] for d in (await api.get("/processing/dispatches")).data][:2]
+
+    answer = await api.post("/processing/replay", {"filter": {"ids": ids}})
+
+    assert answer.data["matched"] == 2
+    assert answer.data["by"] == "admin"
+    await ended(api, answer.data["id"])
+    await all_in(api, "succeeded", 2)
+    await all_in(api, "dead", 2)
+    for ident in ids:
+        assert (await api.get(f"/processing/dispatches/{ident}")).data["status"] == "succeeded"
+
+
+async def test_no_sink_gets_more_than_it_keeps_up_with(
+    api: Api, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else live deliveries would wait behind all that is sent again."""
+    monkeypatch.setattr(replay, "CROWD", 1)
+    monkeypatch.setattr(replay, "CROWD_PAUSE", 0.01)
+    shop = await dead_letters(api, receiver, 3)
+    database = api.services.store.database
+    live = await shop.order(99)
+    await shop.dispatch(live, "succeeded")
+    # Due, and taken by nobody: as if everything that may be sent at once were being sent.
+    monkeypatch.setattr(api.services.dispatcher, "_claim_these", no_claims)
+    await database.write("UPDATE deliveries SET state = 'pending' WHERE state = 'succeeded'")
+    ident = (await api.post("/processing/replay", {"filter": {}})).data["id"]
+    path = f"/processing/replays/{ident}"
+    looks = [(await api.get(path)).data["updated_at"]]
+
+    async def looked_again() -> bool:
+        now = (await api.get(path)).data
+        assert now["done"] == 0
+        looks.append(now["updated_at"])
+        return len(set(looks)) > 3
+
+    await eventually(looked_again)
+    await database.write("UPDATE deliveries SET state = 'succeeded' WHERE state = 'pending'")
+
+    async def goes_on() -> bool:
+        await database.write("UPDATE deliveries SET state = 'succeeded' WHERE state = 'pending'")
+        return bool((await api.get(path)).data["status"] == "done")
+
+    await eventually(goes_on)
+    assert (await api.get(path)).data["done"] == 3
+
+
+async def no_claims(_: dict[str, int]) -> None:
+    """Claim nothing."""
+
+
+async def test_a_slow_rate_is_kept_to_the_second(api: Api, receiver: Receiver) -> None:
+    """A slice is what a second may send, not five hundred and then a long pause."""
+    await dead_letters(api, receiver, 3)
+    wish = {"filter": {}, "rate": 0.02}
+    ident = (await api.post("/processing/replay", wish)).data["id"]
+
+    async def begun() -> bool:
+        return bool((await api.get(f"/processing/replays/{ident}")).data["done"])
+
+    await eventually(begun)
+    assert (await api.get(f"/processing/replays/{ident}")).data["done"] == 1
+
+
+@pytest.fixture(params=["api", "api_on_postgres"])
+def either(request: pytest.FixtureRequest) -> Api:
+    made: Api = request.getfixturevalue(request.param)
+    return made
+
+
+async def test_dead_letters_are_purged_and_nothing_else(either: Api, receiver: Receiver) -> None:
+    api = either
+    shop = await dead_letters(api, receiver, 3)
+    alive = await shop.order(99)
+    await shop.dispatch(alive, "succeeded")
+
+    answer = await api.post("/processing/purge", {"filter": {"sink": "webhook"}})
+
+    assert answer.status == 202
+    told = await ended(api, answer.data["id"])
+    assert (told["type"], told["matched"], told["done"], told["by"]) == ("purge", 3, 3, "admin")
+    await all_in(api, "dead", 0)
+    await all_in(api, "succeeded", 1)
+    rows = await api.services.store.database.fetch("SELECT DISTINCT delivery_id FROM attempts")
+    assert len(rows) == 1
+    assert len((await api.get("/processing/events")).data) == 4
+
+
+async def test_one_dead_letter_is_purged(api: Api, receiver: Receiver) -> None:
+    shop = await dead_letters(api, receiver, 1)
+    (dead,) = (await api.get("/processing/dispatches")).data
+    path = f"/processing/dispatches/{dead['id']}"
+    stranger = await api.limited("EVENTS_READ", "EVENTS_REPLAY", instance="outra")
+    assert (await stranger.delete(path)).status == 404
+
+    assert (await api.delete(path)).status == 204
+
+    assert (await api.get(path)).status == 404
+    alive = await shop.dispatch(await shop.order(99), "succeeded")
+    answer = await api.delete(f"/processing/dispatches/{alive['id']}")
+    assert answer.status == 409
+    assert "succeeded" in answer.body["message"]
+
+
+async def test_only_what_was_given_up_may_be_purged(api: Api) -> None:
+    wish = {"filter": {"status": "succeeded"}}
+    assert "filter.status" in (await api.post("/processing/purge", wish)).faults
+    assert "filter" in (await api.post("/processing/purge", {})).faults
 
 
 @pytest.mark.parametrize(
@@ -222,6 +335,8 @@ async def test_what_is_paused_does_nothing(
         ({"filter": {"from": "soon"}}, "filter.from"),
         ({"filter": {"instance": "a b"}}, "filter.instance"),
         ({"filter": {}, "rate": 0}, "rate"),
+        ({"filter": {"ids": []}}, "filter.ids"),
+        ({"filter": {"ids": ["../x"]}}, "filter.ids.0"),
     ],
 )
 async def test_a_wish_is_checked(api: Api, wish: Any, path: str) -> None:
