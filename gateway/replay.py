@@ -145,7 +145,7 @@ class Replays:
             return None
         spent = asyncio.get_running_loop().time() - began
         crowded = CROWD_PAUSE if len(tried) < len(ids) else 0.0
-        return max(len(tried) / doc["rate"] - spent, crowded, 0.0)
+        return max(len(tried) / float(doc["rate"]) - spent, crowded, 0.0)
 
     async def _work(
         self, what: What, tenant: str, ids: list[str], rate: float
