@@ -90,16 +90,21 @@ class Api:
 class OAuth:
     """Authorization code grant, as RFC 6749 leaves it open.
 
-    `authorize_url` and `token_url` may hold `{shop}`, taken from the installation's
-    `settings.shop`. `client_auth`: how the client identifies itself at the token endpoint;
-    `token_headers` are sent there beside it. `check_callback`: the provider's own proof on the
-    callback query (Shopify's hmac), given the query and the client secret.
+    `authorize_url` and `token_url` may hold `{shop}`: the host that `shop` reads from an
+    installation's settings, None where they name none that may be trusted with the client's secret.
+    `redirect_uri`: which requests name where the owner comes back to (`never`: the provider knows
+    it from its own settings). `client_auth`: how the client identifies itself at the token
+    endpoint; `token_headers` are sent there beside it, `token_params` with the code.
+    `check_callback`: the provider's own proof on the callback query (Shopify's hmac), given the
+    query, the client secret and the time.
     """
 
     authorize_url: str
     token_url: str
     scopes: tuple[str, ...] = ()
     scope_separator: str = " "
+    shop: Callable[[Mapping[str, Any]], str | None] | None = None
+    redirect_uri: Literal["always", "authorize", "never"] = "always"
     pkce: bool = False
     client_auth: Literal["basic", "form", "json"] = "form"
     authorize_params: Mapping[str, str] = field(default_factory=dict)

@@ -160,9 +160,12 @@ def polled(order: Any, now: datetime) -> Inbound:
 
 
 def read_token(answer: Any, now: datetime) -> Token:
-    """Shopify separates the granted scopes by commas."""
-    scope = text(record(answer).get("scope")) or ""
-    return granted(answer | {"scope": scope.replace(",", " ")}, now)
+    """Shopify separates the granted scopes by commas, and leaves out what another one implies."""
+    told = text(record(answer).get("scope"))
+    scopes = told.split(",") if told is not None else []
+    implied = [scope.replace("write_", "read_", 1) for scope in scopes]
+    every = " ".join(dict.fromkeys((*scopes, *implied)))
+    return granted(answer | {"scope": every if scopes else None}, now)
 
 
 def check_callback(query: Mapping[str, str], client_secret: str, now: datetime) -> bool:
@@ -240,6 +243,8 @@ DRIVER = Driver(
         token_url="https://{shop}/admin/oauth/access_token",  # noqa: S106 — reason: an address
         scopes=("read_orders", "read_customers", "read_fulfillments"),
         scope_separator=",",
+        shop=shop_of,
+        redirect_uri="authorize",
         client_auth="json",
         token_params={"expiring": "1"},
         read_token=read_token,

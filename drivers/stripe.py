@@ -6,12 +6,23 @@ https://docs.stripe.com/webhooks
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from drivers.base import Credential, Driver, raw_event
-from drivers.describe import OAUTH_SETTINGS, Api, Fetch, OAuth, Page, Poll, bearer
+from drivers.describe import (
+    OAUTH_SETTINGS,
+    Api,
+    Fetch,
+    OAuth,
+    Page,
+    Poll,
+    Token,
+    bearer,
+    granted,
+)
 from drivers.read import dig, need, record, records, text
 from drivers.stripe_billing import invoice_failed, invoice_paid, subscription_changed
 from drivers.stripe_events import (
@@ -156,6 +167,19 @@ def authorize(credentials: Mapping[str, str]) -> Mapping[str, str]:
     return {**bearer(credentials), "Stripe-Version": API_VERSION}
 
 
+def read_token(answer: Any, now: datetime) -> Token:
+    """The token of a connected account, with the account's id: it never ends by itself.
+
+    https://docs.stripe.com/connect/oauth-reference
+    """
+    told = record(answer)
+    implied = {"read_write": "read_write read_only"}
+    scope = told.get("scope")
+    token = granted(told | {"scope": implied.get(text(scope) or "", scope)}, now)
+    account = text(told.get("stripe_user_id"))
+    return replace(token, extra={"stripe_user_id": account} if account else {})
+
+
 DRIVER = Driver(
     slug="stripe",
     id="01ke7rhnt6fhb6tsbbhcdpepst",
@@ -207,6 +231,8 @@ DRIVER = Driver(
         authorize_url="https://connect.stripe.com/oauth/authorize",
         token_url="https://connect.stripe.com/oauth/token",  # noqa: S106 — reason: an address
         scopes=("read_only",),
+        redirect_uri="authorize",
+        read_token=read_token,
     ),
     polls=(Poll(name="events", start=start_poll, read=read_poll, inbound=polled),),
 )

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
+from gateway.accounts import Accounts, open_accounts
 from gateway.alerts import Announcer
 from gateway.api import errors
 from gateway.api.auth import register
@@ -40,6 +41,7 @@ from gateway.key_sets import KeySets
 from gateway.key_use import KeyUse
 from gateway.metrics import Metrics
 from gateway.models import Tenant
+from gateway.oauth_refresh import REFRESH
 from gateway.pace import Paces
 from gateway.poll import POLL, Polls
 from gateway.pressure import Pressure
@@ -61,6 +63,7 @@ from sinks.base import Context
 
 DEFAULT_TENANT = "default"
 DRAIN_SECONDS = 13.0  # for what is in flight; with everything after it less than 25 s
+REFRESH_SECONDS = 6.0  # for providers that were asked for a token
 FLUSH_SECONDS = 2.0
 READ_AGAIN = 1.0  # seconds until a change that could not be read is read again
 
@@ -144,7 +147,8 @@ async def wire(
     pressure = Pressure(store, dispatcher, max_backlog=settings.max_backlog, disk=disk)
     sending.notices.listen(Announcer(intake, errands))
     ingress = _ingress(settings, intake, directory, pressure, metrics, out.egress)
-    work = _work(store, history, registry, directory, dispatcher, intake, out.egress, ids)
+    accounts = open_accounts(settings, keys, store, directory, intake, out.egress, ids, wall_clock)
+    work = _work(store, history, registry, directory, dispatcher, intake, out, accounts, ids)
     return Services(
         settings=settings,
         store=store,
@@ -171,6 +175,7 @@ async def wire(
         **sending._asdict(),
         **out._asdict(),
         **work._asdict(),
+        **accounts._asdict(),
     )
 
 
@@ -200,19 +205,21 @@ def _work(  # noqa: PLR0917 - parts of the one composition root
     directory: Directory,
     dispatcher: Dispatcher,
     intake: Intake,
-    egress: Egress,
+    out: _Outbound,
+    accounts: Accounts,
     ids: Ulids,
 ) -> _Work:
     replays = Replays(store, history, registry, directory, dispatcher, intake, ids)
-    provider_api = ProviderApi(egress, wall_clock, time.monotonic)
+    provider_api = ProviderApi(out.egress, wall_clock, time.monotonic, accounts.refreshes)
     polls = Polls(store, directory, intake, provider_api, ids, wall_clock)
     runners = {
         POLL: polls.run,
         DEFER: Deferral(history, directory, intake).run,
         ENRICH: Enrichment(history, directory, intake, provider_api).run,
+        REFRESH: accounts.refreshes.run,
         replays.kind: replays.run,
     }
-    jobs = Jobs(store.log, store.database, runners, outside=(POLL, ENRICH))
+    jobs = Jobs(store.log, store.database, runners, outside=(POLL, ENRICH, REFRESH))
     return _Work(provider_api, polls, replays, jobs)
 
 
@@ -317,6 +324,8 @@ def _start(services: Services) -> list[asyncio.Task[None]]:
         "key_use": services.key_use.run,
         "retention": partial(purge_forever, event_log, days, wall_clock),
         "polls": services.polls.ensure_all,
+        "refreshes": services.refreshes.ensure_all,
+        "standing": services.standing.watch,
         "push.tell": services.hub.tell,
         "push.repeat": services.hub.repeat,
         "push.watch": services.hub.watch,
@@ -349,10 +358,11 @@ def _deliveries_heard(services: Services, topic: str, _payload: str) -> None:
 
 
 def _configured(services: Services, kind: str, ident: str) -> None:
-    """An installation that may want to be polled."""
+    """An installation that may want to be polled, or its token to be renewed."""
     installation = services.directory.installation(ident) if kind == "installation" else None
     if installation is not None:
         services.errands.run("poll.ensure", services.polls.ensure(installation))
+        services.errands.run("refresh.ensure", services.refreshes.ensure(installation))
 
 
 async def _drain(app: web.Application) -> None:
@@ -368,6 +378,7 @@ async def _stop(services: Services, tasks: list[asyncio.Task[None]]) -> None:
     services.pressure.draining = True
     await services.jobs.close()
     await services.dispatcher.stop(DRAIN_SECONDS)
+    await services.refreshes.close(REFRESH_SECONDS)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

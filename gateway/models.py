@@ -96,9 +96,12 @@ class Installation(Stored):
 
     @property
     def known_credentials(self) -> dict[str, str]:
-        """The credentials, with the access token that OAuth gave."""
+        """The credentials, with the access token that OAuth gave and what came beside it."""
         token = self.oauth.get("access_token")
-        return self.credentials | {"access_token": str(token)} if token else self.credentials
+        if not token:
+            return self.credentials
+        beside: dict[str, str] = self.oauth.get("extra", {})
+        return self.credentials | beside | {"access_token": str(token)}
 
     def secrets_at(self, now: int) -> tuple[str, ...]:
         """The secrets valid at `now`, newest first."""

@@ -59,8 +59,8 @@ class Access(Protocol):
         None when it has no others.
         """
 
-    async def refused(self, installation: Installation, status: int, reason: str) -> None:
-        """The provider answered 401 or 403, and there is nothing else to try."""
+    async def refused(self, installation: Installation, reason: str) -> None:
+        """The provider refused the credentials, and there is nothing else to try."""
 
 
 class FixedAccess:
@@ -74,7 +74,7 @@ class FixedAccess:
         """See Access."""
         return None
 
-    async def refused(self, installation: Installation, status: int, reason: str) -> None:
+    async def refused(self, installation: Installation, reason: str) -> None:
         """See Access."""
 
 
@@ -130,14 +130,19 @@ class ProviderApi:
         if api is None:
             raise ApiError(f"{driver.name} has no API here", permanent=True)
         one = await self._access.ready(installation)
-        answer = await self._authorised(api, one, fetch)
-        if answer.status == 401 or (answer.status == 403 and api.login is not None):
-            other = await self._renewed(api, one)
-            if other is not None:
-                answer = await self._authorised(api, other, fetch)
-        if answer.status in {401, 403} and not fetch.optional:
-            await self._access.refused(one, answer.status, f"{fetch.name}: HTTP {answer.status}")
-        return Answer(self._read(one, answer, fetch), answer.headers.get("link", ""))
+        try:
+            answer = await self._authorised(api, one, fetch)
+            if answer.status == 401 or (answer.status == 403 and api.login is not None):
+                other = await self._renewed(api, one)
+                if other is not None:
+                    one = other
+                    answer = await self._authorised(api, one, fetch)
+            body = self._read(one, answer, fetch)
+        except ApiError as error:
+            if error.unauthorized:
+                await self._access.refused(one, error.reason)
+            raise
+        return Answer(body, answer.headers.get("link", ""))
 
     def forget(self, ident: str) -> None:
         """An installation is gone."""

@@ -27,6 +27,8 @@ from gateway.jobs import Jobs
 from gateway.key_use import KeyUse
 from gateway.metrics import Metrics
 from gateway.models import ApiKey
+from gateway.oauth_flow import OAuthFlow
+from gateway.oauth_refresh import Refreshes
 from gateway.poll import Polls
 from gateway.pressure import Pressure
 from gateway.provider_api import ProviderApi
@@ -34,6 +36,7 @@ from gateway.push import Hub
 from gateway.replay import Replays
 from gateway.security import Principal, RandomBytes, Vault
 from gateway.settings import Settings
+from gateway.standing import Standing
 from gateway.store.base import Store
 from gateway.store.history import History
 from gateway.store.registry import Registry
@@ -69,6 +72,9 @@ class Services:
     jobs: Jobs
     provider_api: ProviderApi
     polls: Polls
+    oauth: OAuthFlow
+    refreshes: Refreshes
+    standing: Standing
     drift: Drift
     key_use: KeyUse
     pressure: Pressure

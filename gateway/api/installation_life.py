@@ -14,17 +14,18 @@ from gateway.api.installation_shape import InstallationData
 from gateway.api.installations import (
     Object,
     found_installation,
+    held,
     needs_oauth,
     new_token,
     shown,
+    told,
 )
 from gateway.api.paging import Data
-from gateway.api.route import Call, Route
+from gateway.api.route import Call, Route, data
 from gateway.api.text import Body, Overlap
 from gateway.changes import change
 from gateway.driver_setup import driver_of, refuse_unauthorisable, refuse_unusable
 from gateway.models import Installation, Secret
-from gateway.oauth import authorization_url
 from gateway.security import digest
 from schemas.errors import ConflictError
 
@@ -82,7 +83,7 @@ async def rotate_credentials(call: Call) -> web.Response:
         stored = ({SECRET: live[0].value} if live else {}) | current.credentials
         fresh = read_credentials(driver, given, stored, faults)
         faults.refuse()
-        update: dict[str, Any] = {"credentials": {n: v for n, v in fresh.items() if n != SECRET}}
+        update = held(current, fresh)
         if fresh.get(SECRET) != stored.get(SECRET):
             update["secrets"] = _beside(fresh.get(SECRET), live, until, now)
             update["info"] = {k: v for k, v in current.info.items() if k != "default_secret"}
@@ -133,12 +134,7 @@ async def authorize(call: Call) -> web.Response:
     directory = call.services.directory
     refuse_unusable(directory, one.tenant, driver)
     refuse_unauthorisable(directory, one.tenant, driver)
-    url = await authorization_url(directory, one)
-    if url is None:
-        raise ConflictError(
-            "this gateway cannot start OAuth yet: give the installation credentials"
-        )
-    return shown(call, one, url)
+    return data(told(call, one, call.services.oauth.begin(one)))
 
 
 async def poll(call: Call) -> web.Response:
@@ -168,7 +164,7 @@ def _waits_for_oauth(driver: Driver, one: Installation) -> bool:
     held = dict(one.credentials)
     if one.secrets and not one.info.get("default_secret"):
         held[SECRET] = one.secrets[0].value
-    return needs_oauth(driver, held) and not one.oauth
+    return needs_oauth(driver, held) and not one.oauth.get("access_token")
 
 
 async def _change(call: Call, one: Installation, made: Any) -> Installation:

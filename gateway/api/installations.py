@@ -24,7 +24,7 @@ from gateway.driver_setup import (
     refuse_unusable,
 )
 from gateway.models import Installation, Secret
-from gateway.oauth import authorization_url
+from gateway.oauth import place
 from gateway.security import RandomBytes, digest, random_text
 from schemas.errors import Detail, ForbiddenError, InvalidError, NotFoundError
 from schemas.target import AllowList
@@ -87,9 +87,7 @@ async def list_installations(call: Call) -> web.Response:
         "instance": lambda i: i.instance,
         "status": lambda i: i.status,
     }
-    base, now = services.settings.base_url, services.now()
-    ordered = in_order(call, chosen, keys, "created_at")
-    return paged(call, ordered, lambda i: installation_data(i, base, now))
+    return paged(call, in_order(call, chosen, keys, "created_at"), lambda i: told(call, i))
 
 
 async def create_installation(call: Call) -> web.Response:
@@ -113,10 +111,7 @@ async def create_installation(call: Call) -> web.Response:
     await directory.ensure_instance(tenant, wish.instance, services.ids)
     await ensure_enabled(directory, tenant, driver, services.ids, services.now())
     made = _made(call, driver, wish, credentials, settings)
-    saved = await directory.save("installation", made)
-    auth_url = await authorization_url(directory, saved) if starts_oauth else None
-    shown = installation_data(saved, services.settings.base_url, services.now(), auth_url)
-    return data(shown, 201)
+    return shown(call, await directory.save("installation", made), status=201)
 
 
 def _wanted_driver(wish: NewInstallation) -> Driver:
@@ -135,6 +130,8 @@ def _wanted_driver(wish: NewInstallation) -> Driver:
 def _want_shop(settings: dict[str, Any], driver: Driver, faults: Faults) -> None:
     if not settings.get("shop"):
         faults.add("settings.shop", f"is required: {driver.name} authorises at the shop's address")
+    elif driver.oauth and place(driver.oauth, driver.oauth.authorize_url, settings) is None:
+        faults.add("settings.shop", f"must be the shop's own address at {driver.name}")
 
 
 def needs_oauth(driver: Driver, credentials: dict[str, str]) -> bool:
@@ -201,13 +198,16 @@ def found_installation(call: Call) -> Installation:
     return one
 
 
-def shown(
-    call: Call, one: Installation, auth_url: str | None = None, status: int = 200
-) -> web.Response:
+def shown(call: Call, one: Installation, status: int = 200) -> web.Response:
     """The answer of every endpoint that concerns one installation."""
+    return data(told(call, one), status)
+
+
+def told(call: Call, one: Installation, auth_url: str | None = None) -> InstallationData:
+    """What may be known of an installation, with where its owner may authorise it."""
     services = call.services
-    told = installation_data(one, services.settings.base_url, services.now(), auth_url)
-    return data(told, status)
+    where = auth_url or services.oauth.url(one)
+    return installation_data(one, services.settings.base_url, services.now(), where)
 
 
 async def show_installation(call: Call) -> web.Response:
@@ -263,7 +263,7 @@ def _changed(call: Call, one: Installation, wish: InstallationChange) -> Install
     update: dict[str, Any] = {
         "name": wish.name or one.name,
         "settings": settings,
-        "credentials": {n: v for n, v in credentials.items() if n != SECRET},
+        **held(one, credentials),
     }
     if credentials.get(SECRET) != stored.get(SECRET):
         secret = credentials.get(SECRET)
@@ -272,6 +272,16 @@ def _changed(call: Call, one: Installation, wish: InstallationChange) -> Install
     if credentials != stored and one.status in {"error", "pending_auth"}:
         update |= {"status": "active", "reason": None}
     return one.model_copy(update=update)
+
+
+def held(one: Installation, credentials: dict[str, str]) -> dict[str, Any]:
+    """The fields that hold credentials beside the secret. An access token that is given by hand
+    takes the place of the one that OAuth gave.
+    """
+    update: dict[str, Any] = {"credentials": {n: v for n, v in credentials.items() if n != SECRET}}
+    if credentials.get("access_token") not in {None, one.credentials.get("access_token")}:
+        update["oauth"] = {}
+    return update
 
 
 async def delete_installation(call: Call) -> web.Response:

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from tests.api.owner import Owner
 from tests.api.rig import Api, serving
+from tests.provider_apis.oauth import Bling, Shopify, authority
 from tests.sinks.receiver import Receiver, receiving
 
 
@@ -26,3 +28,19 @@ async def api_on_postgres(tmp_path: Path, postgres_db: str) -> AsyncIterator[Api
 async def receiver() -> AsyncIterator[Receiver]:
     async with receiving() as receiver:
         yield receiver
+
+
+@pytest.fixture
+async def owner(api: Api) -> AsyncIterator[Owner]:
+    async with authority(Bling) as provider:
+        owner = Owner(api, provider)
+        await owner.configures()
+        yield owner
+
+
+@pytest.fixture
+async def merchant(api: Api) -> AsyncIterator[Owner]:
+    async with authority(Shopify) as provider:
+        owner = Owner(api, provider, "shopify")
+        await owner.configures()
+        yield owner

@@ -1,0 +1,266 @@
+"""Tokens that end, renewed before they do: one durable job per installation.
+
+A job is held by one process at a time, and it reads the installation anew before it asks, so a
+token is refreshed once however many processes there are. What the provider answered is stored
+before the process lets go of it, also when it is told to stop: a refresh token that rotates is
+worth nothing the second time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from drivers import BY_SLUG
+from drivers.base import Driver
+from drivers.describe import Token
+from gateway import log
+from gateway.changes import change
+from gateway.directory import Directory
+from gateway.driver_setup import oauth_client
+from gateway.ids import Ulids
+from gateway.intake import micros
+from gateway.models import Installation
+from gateway.provider_api import ApiError
+from gateway.security import digest
+from gateway.standing import Move, Standing
+from gateway.store.base import Job, Store
+from gateway.token_endpoint import TokenEndpoint
+from schemas import codec
+from schemas.errors import NotFoundError, StoreUnavailableError
+
+REFRESH = "refresh"
+AHEAD = 300_000_000  # microseconds before the end, or a fifth of a life shorter than 25 minutes
+LIFE_SHARE = 5
+SECOND = 1_000_000
+FIRST_PAUSE, LONGEST_PAUSE = 5.0, 300.0
+STORE_PAUSE = 1.0
+JUST_GOT = 60 * SECOND  # a token this young that is refused is not worth another
+SOON = 2.0
+NEVER = 1 << 62
+
+# An earlier time counts, a later one does not: the runner itself puts off what is not due.
+PUT = """
+INSERT INTO jobs (id, kind, ukey, due_at, doc) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (ukey) DO UPDATE SET due_at = excluded.due_at
+WHERE jobs.owner IS NULL AND jobs.due_at > excluded.due_at RETURNING id"""
+HURRY = "UPDATE jobs SET due_at = $1, doc = $2 WHERE ukey = $3 AND owner IS NULL RETURNING id"
+
+
+def kept(token: Token, now: int, before: str | None = None) -> dict[str, Any]:
+    """A token as an installation keeps it (`Installation.oauth`); times in microseconds.
+
+    `before`: the refresh token to go on with where the answer brings none.
+    """
+    ends = None if token.expires_at is None else micros(token.expires_at)
+    told = asdict(token) | {"expires_at": ends, "obtained_at": now}
+    return told | {"refresh_token": token.refresh_token or before}
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The token an installation holds. `ends`, `due`: microseconds; NEVER for no end."""
+
+    text: str
+    refresh_token: str | None
+    obtained: int
+    ends: int
+
+    @classmethod
+    def of(cls, installation: Installation) -> Held | None:
+        """None where OAuth gave no token."""
+        kept = installation.oauth
+        if not kept.get("access_token"):
+            return None
+        ends = kept.get("expires_at")
+        return cls(
+            text=str(kept["access_token"]),
+            refresh_token=kept.get("refresh_token"),
+            obtained=int(kept.get("obtained_at") or 0),
+            ends=NEVER if ends is None else int(ends),
+        )
+
+    @property
+    def due(self) -> int:
+        """When it is to be renewed, or, where it cannot be, given up."""
+        if self.refresh_token is None or self.ends == NEVER:
+            return self.ends
+        return self.ends - min(AHEAD, max(0, self.ends - self.obtained) // LIFE_SHARE)
+
+
+class Refreshes:
+    """Runs the jobs of kind `refresh`; implements `provider_api.Access`. `now`: microseconds."""
+
+    def __init__(  # noqa: PLR0917 - parts of one composition root
+        self,
+        store: Store,
+        directory: Directory,
+        endpoint: TokenEndpoint,
+        standing: Standing,
+        ids: Ulids,
+        now: Callable[[], int],
+    ) -> None:
+        self._store, self._directory = store, directory
+        self._endpoint, self._standing = endpoint, standing
+        self._ids, self._now = ids, now
+        self._asking: set[asyncio.Task[float | None]] = set()
+
+    async def ensure(self, installation: Installation) -> None:
+        """Give an installation whose token ends its job; one it has comes no later than needed."""
+        held = Held.of(installation)
+        if held is None or held.due == NEVER or not _is_kept(installation):
+            return
+        database = self._store.database
+        due = await database.now() + max(0, held.due - self._now())
+        doc = codec.dumps({"installation_id": installation.id})
+        await database.write(PUT, self._ids(), REFRESH, _name(installation.id), due, doc)
+
+    async def ensure_all(self) -> None:
+        """At start: every installation."""
+        for installation in self._directory.installations():
+            await self.ensure(installation)
+
+    async def ready(self, installation: Installation) -> Installation:
+        """The installation as it is now, unless its token has ended; see provider_api.Access."""
+        newest = self._directory.installation(installation.id) or installation
+        held = Held.of(newest)
+        if held is not None and held.ends <= self._now():
+            await self._hurry(newest, held)
+            raise ApiError("the access token has ended and is being renewed", after=SOON)
+        return newest
+
+    async def renewed(self, installation: Installation) -> Installation | None:
+        """What to try instead of a token that was refused; see provider_api.Access."""
+        held = Held.of(installation)
+        if held is None:
+            return None
+        await self._directory.refresh("installation", installation.id)
+        newest = self._directory.installation(installation.id)
+        now_held = Held.of(newest) if newest else None
+        if now_held is not None and now_held.text != held.text:
+            return newest  # renewed by another process meanwhile
+        if newest is None or held.refresh_token is None or self._now() - held.obtained < JUST_GOT:
+            return None
+        await self._hurry(newest, held)
+        raise ApiError("the access token was refused and is being renewed", after=SOON)
+
+    async def refused(self, installation: Installation, reason: str) -> None:
+        """An active installation is in error now; see provider_api.Access."""
+        known = installation.known_credentials
+
+        def lost(current: Installation) -> Move:
+            if current.status != "active" or current.known_credentials != known:
+                return None  # somebody was faster, or gave it other credentials
+            return {"status": "error", "reason": f"the provider refuses the credentials: {reason}"}
+
+        try:
+            await self._standing.move(installation.id, "api.unauthorized", lost)
+        except NotFoundError:
+            return
+
+    async def _hurry(self, installation: Installation, held: Held) -> None:
+        """Renew now, because this very token is of no use any more."""
+        await self.ensure(installation)
+        doc = {"installation_id": installation.id, "rejected": digest(held.text)}
+        now = await self._store.database.now()
+        told = (now, codec.dumps(doc), _name(installation.id))
+        if not await self._store.database.write(HURRY, *told):
+            # A token without an end has no job yet; or somebody renews it at this moment.
+            put = (self._ids(), REFRESH, told[2], now, told[1])
+            await self._store.database.write(PUT, *put)
+
+    async def run(self, job: Job) -> float | None:
+        """Renew one token; see jobs.Runner. Goes on to the end even when it is told to stop."""
+        task = asyncio.get_running_loop().create_task(self._run(job))
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+        return await asyncio.shield(task)
+
+    async def close(self, within: float) -> None:
+        """Wait for what the provider was asked already, and for its answer to be stored."""
+        if self._asking:
+            await asyncio.wait(set(self._asking), timeout=within)
+
+    async def _run(self, job: Job) -> float | None:
+        doc = codec.loads(job.doc)
+        ident = doc["installation_id"]
+        await self._directory.refresh("installation", ident)
+        one = self._directory.installation(ident)
+        driver = BY_SLUG.get(one.driver) if one else None
+        held = Held.of(one) if one else None
+        if one is None or driver is None or held is None or not _is_kept(one):
+            return None
+        is_rejected = doc.get("rejected") == digest(held.text)
+        if not is_rejected and held.due > self._now():
+            return None if held.due == NEVER else (held.due - self._now()) / SECOND
+        if held.refresh_token is None:
+            await self._lose(one, held, "the access token has ended: authorise again")
+            return None
+        return await self._renew(driver, one, held, job)
+
+    async def _renew(self, driver: Driver, one: Installation, held: Held, job: Job) -> float | None:
+        client = oauth_client(self._directory.driver_settings(one.tenant, one.driver))
+        refresh_token = held.refresh_token or ""
+        try:
+            token = await self._endpoint.refresh(driver, one, client, refresh_token)
+        except ApiError as error:
+            if error.permanent:
+                reason = f"the provider refused to renew the access token: {error.reason}"
+                await self._lose(one, held, reason)
+                return None
+            pause = min(FIRST_PAUSE * 2 ** min(job.attempts - 1, 10), LONGEST_PAUSE)
+            log.get().warning(
+                "oauth.not_refreshed", installation_id=one.id, reason=error.reason, next_in=pause
+            )
+            return pause if error.after is None else error.after
+        fresh = kept(token, self._now(), refresh_token)
+        saved = await self._keep(one.id, held, fresh)
+        renewed = Held.of(saved) if saved else None
+        log.get().info("oauth.refreshed", installation_id=one.id, driver=one.driver)
+        if renewed is None or renewed.due == NEVER:
+            return None
+        return max(1.0, (renewed.due - self._now()) / SECOND)
+
+    async def _keep(self, ident: str, before: Held, fresh: dict[str, Any]) -> Installation | None:
+        """Store a new token, however long the store needs: there is no second one."""
+
+        def renewed(current: Installation) -> Installation:
+            held = Held.of(current)
+            if held is None or held.refresh_token != before.refresh_token:
+                return current  # authorised anew meanwhile: that is the newer word
+            return current.model_copy(update={"oauth": fresh})
+
+        while True:
+            try:
+                return await change(
+                    self._directory,
+                    "installation",
+                    lambda: self._directory.installation(ident),
+                    renewed,
+                )
+            except NotFoundError:
+                return None
+            except StoreUnavailableError as error:
+                log.get().error("oauth.unsaved", installation_id=ident, error=error.message)
+                await asyncio.sleep(STORE_PAUSE)
+
+    async def _lose(self, one: Installation, held: Held, reason: str) -> None:
+        """The installation has to be authorised anew."""
+
+        def lost(current: Installation) -> Move:
+            if current.status == "error" or Held.of(current) != held:
+                return None
+            return {"status": "error", "reason": reason, "oauth": {}}
+
+        await self._standing.move(one.id, "oauth.refused", lost)
+
+
+def _is_kept(installation: Installation) -> bool:
+    """Whether its token is worth keeping alive: also while it is switched off."""
+    return installation.status in {"active", "disabled"}
+
+
+def _name(ident: str) -> str:
+    return f"{REFRESH}/{ident}"

@@ -1,0 +1,131 @@
+"""How an installation stands with its provider, and telling its sinks when that changes.
+
+A change is stored together with a note that it is still to be told; the note goes once the event is
+stored. Whoever finds an old note tells it, so a crash in between loses nothing, and the note's own
+id is the event's dedupe key, so nothing is told twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from gateway import log
+from gateway.changes import change
+from gateway.directory import Directory
+from gateway.ids import Ulids
+from gateway.intake import Intake, Origin
+from gateway.models import Installation, Status
+from schemas.errors import ConflictError, NotFoundError
+from schemas.events import Event
+
+UNTOLD = "untold"  # in Installation.info: the change that is still to be told
+LOOK_EVERY = 30.0
+TIME_TO_TELL = 30_000_000  # microseconds that whoever made a change has to tell it
+Move = Mapping[str, Any] | None  # the fields of an installation that change
+# How Evolution's clients read it: upstream's words for a connection, and HTTP's for the reason.
+STATES: dict[Status, tuple[str, int]] = {
+    "active": ("open", 200),
+    "pending_auth": ("connecting", 401),
+    "error": ("close", 401),
+    "disabled": ("close", 403),
+}
+
+
+class Standing:
+    """Moves installations from one status to another. `now`: microseconds."""
+
+    def __init__(
+        self, directory: Directory, intake: Intake, ids: Ulids, now: Callable[[], int]
+    ) -> None:
+        self._directory, self._intake = directory, intake
+        self._ids, self._now = ids, now
+
+    async def move(self, ident: str, cause: str, made: Callable[[Installation], Move]) -> None:
+        """Store what `made` turns the installation into, and tell it; None changes nothing.
+
+        `cause`: what happened, as the event's `provider_event` (`oauth.authorized`). `made` runs
+        again when somebody else changed the installation meanwhile. Raises NotFoundError when it is
+        gone, and whatever `made` raises.
+        """
+
+        def noted(current: Installation) -> Installation:
+            update = made(current)
+            if update is None:
+                return current
+            note = {"id": self._ids(), "from": current.status, "at": self._now(), "cause": cause}
+            info = {**update.get("info", current.info), UNTOLD: note}
+            return current.model_copy(update={**update, "info": info})
+
+        saved = await change(
+            self._directory, "installation", lambda: self._directory.installation(ident), noted
+        )
+        if UNTOLD in saved.info:
+            log.get().info(
+                "installation.moved",
+                installation_id=ident,
+                driver=saved.driver,
+                status=saved.status,
+                reason=saved.reason,
+            )
+            await self.tell(saved)
+
+    async def tell(self, installation: Installation) -> None:
+        """Tell what is still to be told of an installation."""
+        note = installation.info.get(UNTOLD)
+        if not isinstance(note, dict):
+            return
+        origin = Origin.of(installation, self._now())
+        await self._intake.emit(origin, _events(installation, note))
+
+        def told(current: Installation) -> Installation:
+            left = current.info.get(UNTOLD)
+            if left != note:
+                return current  # changed once more: that is told by itself
+            info = {name: value for name, value in current.info.items() if name != UNTOLD}
+            return current.model_copy(update={"info": info})
+
+        try:
+            ident = installation.id
+            await change(
+                self._directory, "installation", lambda: self._directory.installation(ident), told
+            )
+        except (ConflictError, NotFoundError):
+            return  # the note stays, and is told again: as a duplicate
+
+    async def watch(self) -> None:
+        """For ever: tell what others left untold."""
+        while True:
+            before = self._now() - TIME_TO_TELL
+            for one in self._directory.installations():
+                note = one.info.get(UNTOLD)
+                if isinstance(note, dict) and note.get("at", 0) <= before:
+                    await self.tell(one)
+            await asyncio.sleep(LOOK_EVERY)
+
+
+def _events(installation: Installation, note: dict[str, Any]) -> tuple[Event, Event]:
+    """The change in both vocabularies: ours, and Evolution API's."""
+    status, reason = installation.status, installation.reason
+    state, code = STATES[status]
+    about = {
+        "installation_id": installation.id,
+        "name": installation.name,
+        "driver": installation.driver,
+        "status": status,
+        "previous_status": note["from"],
+        "reason": reason,
+    }
+    told: dict[str, Any] = {
+        "key": installation.id,
+        "dedupe_key": note["id"],
+        "provider_event": note["cause"],
+        "occurred_at": datetime.fromtimestamp(note["at"] / 1_000_000, UTC),
+    }
+    channel = {"instance": installation.instance, "state": state, "statusReason": code}
+    return (
+        Event(name="installation.updated", data=about, **told),
+        Event(name="connection.update", data=channel | about, **told),
+    )

@@ -1,0 +1,113 @@
+"""The state of an authorization: signed, good once, for an hour; and PKCE beside it."""
+
+from dataclasses import replace
+
+import pytest
+
+from drivers import BY_SLUG
+from tests.api.owner import Owner, query_of
+
+
+class TestState:
+    """Signed, good once, for an hour, for one installation."""
+
+    async def test_it_is_fresh_each_time_it_is_shown(self, owner: Owner) -> None:
+        made = await owner.installs()
+        again = await owner.looks_at(made)
+        (listed,) = (await owner.api.get("/installations")).data
+        asked = (await owner.api.post(f"/installations/{made['id']}/authorize")).data
+
+        urls = [one["auth_url"] for one in (made, again, listed, asked)]
+        assert len({query_of(url)["state"] for url in urls}) == 4
+        assert asked["status"] == "pending_auth"
+        await owner.authorises(again)
+
+    async def test_it_works_once_and_so_do_its_siblings(self, owner: Owner) -> None:
+        made = await owner.installs()
+        sibling = await owner.looks_at(made)
+        query = owner.provider.grant(made["auth_url"])
+        assert (await owner.comes_back(query)).status == 302
+
+        for used in (query, owner.provider.grant(sibling["auth_url"])):
+            answer = await owner.comes_back(used)
+            assert answer.status == 400
+            assert answer.body["code"] == "state_used"
+        assert len(owner.provider.asked) == 1
+        assert (await owner.looks_at(made))["status"] == "active"
+
+    async def test_one_that_was_changed_is_not_ours(self, owner: Owner) -> None:
+        made, other = await owner.installs(), await owner.installs()
+        state = query_of(made["auth_url"])["state"]
+        ident, used, expires, nonce, signature = state.split(".")
+        forged = [
+            "",
+            "x",
+            state[:-1] + ("0" if state[-1] != "0" else "1"),
+            ".".join((other["id"], used, expires, nonce, signature)),
+            f"{ident}.1.{expires}.{nonce}.{signature}",
+            ".".join((ident, used, str(int(expires) + 1), nonce, signature)),
+            state + "\n",
+        ]
+        for text in forged:
+            answer = await owner.api.get(
+                "/oauth/bling/callback", params={"state": text, "code": "c"}
+            )
+            assert answer.status == 400, text
+            assert answer.body["code"] == "invalid_state"
+        assert owner.provider.asked == []
+        assert (await owner.looks_at(made))["status"] == "pending_auth"
+
+    async def test_it_ends_after_an_hour(
+        self, owner: Owner, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made = await owner.installs()
+        query, now = owner.provider.grant(made["auth_url"]), owner.api.services.now()
+        states = owner.api.services.oauth._states
+        monkeypatch.setattr(states, "_now", lambda: now + 3601 * 1_000_000)
+        answer = await owner.comes_back(query)
+
+        assert answer.status == 400
+        assert answer.body["code"] == "state_expired"
+        monkeypatch.setattr(states, "_now", lambda: now + 3590 * 1_000_000)
+        assert (await owner.comes_back(query)).status == 302
+
+    async def test_it_is_of_one_driver(self, owner: Owner) -> None:
+        made = await owner.installs()
+        query = owner.provider.grant(made["auth_url"])
+
+        assert (await owner.api.get(f"/oauth/stripe/callback?{query}")).status == 404
+        assert (await owner.api.get(f"/oauth/hotmart/callback?{query}")).status == 404
+        assert (await owner.api.get(f"/oauth/nobody/callback?{query}")).status == 404
+        await owner.api.delete(f"/installations/{made['id']}")
+        assert (await owner.comes_back(query)).status == 404
+
+    async def test_another_process_takes_it(
+        self, owner: Owner, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nothing of it is kept in memory: states made by this flow are read by a new one."""
+        made = await owner.installs()
+        query = owner.provider.grant(made["auth_url"])
+        before = owner.api.services.oauth._states
+        fresh = type(before)(before._keys, before._now, before._random)
+        monkeypatch.setattr(owner.api.services.oauth, "_states", fresh)
+
+        assert (await owner.comes_back(query)).status == 302
+
+
+async def test_pkce_is_used_where_a_driver_says_so(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bling = BY_SLUG["bling"]
+    assert bling.oauth
+    with_pkce = replace(bling, oauth=replace(bling.oauth, pkce=True))
+    monkeypatch.setattr("gateway.oauth_flow.BY_SLUG", {**BY_SLUG, "bling": with_pkce})
+    monkeypatch.setattr("gateway.api.oauth.driver_of", lambda _: with_pkce)
+    made = await owner.installs()
+    asked = query_of(made["auth_url"])
+    shown = await owner.authorises(made)
+
+    assert asked["code_challenge_method"] == "S256"
+    assert shown["status"] == "active"  # the provider checked the verifier
+    (sent,) = owner.provider.asked
+    assert len(sent["code_verifier"]) == 43
+    assert sent["code_verifier"] not in made["auth_url"]
