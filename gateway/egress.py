@@ -22,6 +22,7 @@ import aiohttp
 from aiohttp import AddrInfoType
 from yarl import URL
 
+from gateway.hops import HOP_HEADER
 from gateway.resolver import (
     BlockedAddressError,
     GuardedResolver,
@@ -41,7 +42,6 @@ from schemas.target import (
 )
 from sinks.base import HttpAnswer, HttpError
 
-HOP_HEADER = "comporta-hop"
 # Node.js and uvicorn hang up on an idle connection after 5 s: let go before they do, or a request
 # may cross with the farewell.
 KEEP_ALIVE = 4.0

@@ -21,13 +21,14 @@ from drivers.body import is_known_type
 from gateway import log
 from gateway.answers import error_response
 from gateway.directory import Directory
+from gateway.hops import read_hops
 from gateway.intake import Intake
 from gateway.key_sets import KeySets
 from gateway.metrics import Metrics
 from gateway.models import Installation
 from gateway.pace import Paces
 from gateway.pressure import Pressure
-from gateway.reading import read_body
+from gateway.reading import read_body, refuse_repeated
 from gateway.security import digest
 from gateway.store.base import Appended
 from schemas import codec
@@ -45,8 +46,6 @@ from schemas.errors import (
 )
 from schemas.request import Grant, Inbound, Reply
 
-HOP_HEADER = "comporta-hop"
-MOST_HOPS = 3
 MOST_PARAMETERS = 200
 REFUSALS_KEPT = 200
 
@@ -139,13 +138,12 @@ class Ingress:
 
     async def read(self, request: web.Request) -> Inbound:
         """A request as drivers see it. Raises a RequestError for what nobody could read."""
+        refuse_repeated(request.headers)
         if not is_known_type(
             request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         ):
             raise UnsupportedMediaTypeError("send JSON or a form")
-        hops = request.headers.get(HOP_HEADER, "0")
-        if hops.isascii() and hops.isdigit() and int(hops[:6]) > MOST_HOPS:
-            raise BadRequestError("this event has gone round in a loop", code="loop")
+        read_hops(request.headers)
         body = await read_body(request, self.max_body)
         headers: dict[str, tuple[str, ...]] = {}
         for raw_name, raw_value in request.raw_headers:

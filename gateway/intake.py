@@ -16,6 +16,7 @@ from drivers.redact import REDACTED
 from gateway.directory import Directory
 from gateway.dispatch import Dispatcher
 from gateway.drift import Drift
+from gateway.hops import stored_hops
 from gateway.ids import Ulids
 from gateway.models import Installation
 from gateway.routing import document, targets
@@ -149,10 +150,11 @@ class Intake:
             words.append(receipt.reason or "quarantined")
         if words:
             self._drift.note(origin.tenant, origin.driver, words, row.id)
+        hop = stored_hops(row.headers)
         item = self._item(
             origin,
             row,
-            tuple(self._event(origin, event) for event in now),
+            tuple(self._event(origin, event, hop=hop) for event in now),
             again=again,
             jobs=tuple(jobs),
             cancels=tuple(deferral_name(origin, name) for name in receipt.settles),
@@ -207,7 +209,9 @@ class Intake:
         if leased:
             self._dispatcher.offer(leased)
 
-    def _event(self, origin: Origin, event: Event, spares: Collection[str] = ()) -> NewEvent:
+    def _event(
+        self, origin: Origin, event: Event, spares: Collection[str] = (), *, hop: int = 0
+    ) -> NewEvent:
         data = codec.dumps(event.data)
         occurred_at = origin.received_at if event.occurred_at is None else micros(event.occurred_at)
         sinks = self._directory.sinks_of(origin.tenant, origin.instance)
@@ -222,6 +226,7 @@ class Intake:
             provider_event_id=event.provider_event_id,
             weight=WEIGHTS.get(event.name),
             test=event.test,
+            hop=hop,
             data=data,
             deliveries=tuple(self._delivery(sink) for sink in chosen if sink.id not in spares),
         )

@@ -263,4 +263,5 @@ def _message(leased: Leased) -> Message:
         attempt=leased.attempts + 1,
         dedupe_id=event.id if not leased.replay else f"{event.id}-{leased.id}-{leased.replay}",
         gap=leased.gap,
+        hop=event.hop,
     )

@@ -6,7 +6,9 @@ aiohttp's own decompression is off: it lets truncated gzip through as an empty b
 from __future__ import annotations
 
 import asyncio
+import re
 import zlib
+from collections.abc import Iterable
 
 from aiohttp import web
 from aiohttp.http_exceptions import PayloadEncodingError
@@ -26,10 +28,29 @@ UNREADABLE = (web.RequestPayloadError, PayloadEncodingError)
 _WINDOW = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
 
+# What proves, names, dates or describes a delivery: of two, each reader might take another.
+_ONCE = re.compile(
+    r"signature|hmac|token|hottok|digest|authorization|apikey|timestamp|(webhook|event|delivery)-id"
+    r"|^content-|^comporta-"
+)
+
+
 class RequestTimeoutError(RequestError):
     """The body did not arrive in time."""
 
     status, error, code = 408, "Request timeout", "request_timeout"
+
+
+def refuse_repeated(names: Iterable[str]) -> None:
+    """Refuse a request that says twice what must be said once. Raises BadRequestError.
+
+    `names`: of its headers, each as often as it came.
+    """
+    seen: set[str] = set()
+    for name in map(str.lower, names):
+        if name in seen and _ONCE.search(name):
+            raise BadRequestError(f"the header {name[:64]} came twice", code="repeated_header")
+        seen.add(name)
 
 
 async def read_body(request: web.Request, limit: int, within: float = READ_SECONDS) -> bytes:

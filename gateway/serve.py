@@ -18,7 +18,8 @@ from gateway.settings import Settings, SettingsError
 from gateway.supervisor import Supervisor
 from gateway.version import VERSION
 
-KEEP_ALIVE = 15.0
+KEEP_ALIVE = 15.0  # also for a request line and headers that trickle in
+LINGER_SECONDS = 2.0  # for what a client sends after its answer
 SHUTDOWN_SECONDS = 3.0  # for requests that are being served
 OVERDUE_SECONDS = 24.5  # after which a stop that hangs is cut short: leases run out by themselves
 BACKLOG = 1024
@@ -56,13 +57,7 @@ def run_worker(settings: Settings, keys: Keys, parent: int | None = None) -> int
 async def _serve(settings: Settings, keys: Keys, parent: int | None) -> int:
     stop = asyncio.Event()
     _listen_for_the_end(stop, parent)
-    runner = web.AppRunner(
-        build(settings, keys),
-        access_log=None,
-        auto_decompress=False,
-        keepalive_timeout=KEEP_ALIVE,
-        shutdown_timeout=SHUTDOWN_SECONDS,
-    )
+    runner = runner_of(build(settings, keys), SHUTDOWN_SECONDS)
     await runner.setup()
     try:
         site = web.TCPSite(
@@ -81,6 +76,18 @@ async def _serve(settings: Settings, keys: Keys, parent: int | None) -> int:
         await runner.cleanup()
     log.get().info("gateway.stopped")
     return 0
+
+
+def runner_of(app: web.Application, shutdown_seconds: float) -> web.AppRunner:
+    """How the application is served: bodies as they come, and nobody waits for a slow client."""
+    return web.AppRunner(
+        app,
+        access_log=None,
+        auto_decompress=False,
+        keepalive_timeout=KEEP_ALIVE,
+        lingering_time=LINGER_SECONDS,
+        shutdown_timeout=shutdown_seconds,
+    )
 
 
 def _listen_for_the_end(stop: asyncio.Event, parent: int | None) -> None:

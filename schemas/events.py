@@ -215,7 +215,7 @@ class Event:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredEvent:
     """An event as the store keeps it and sinks send it; immutable. `data` is canonical JSON. Times:
-    aware, UTC.
+    aware, UTC. `hop`: how many gateways it had passed when it came to us.
     """
 
     id: str
@@ -236,3 +236,4 @@ class StoredEvent:
     superseded: bool
     data: bytes
     version: int = 1
+    hop: int = 0

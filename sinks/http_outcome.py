@@ -26,12 +26,16 @@ def recorded(request_headers: dict[str, str], answer: HttpAnswer | None) -> Exch
 
 
 def of_answer(answer: HttpAnswer, exchange: Exchange, now: int) -> Outcome:
-    """2xx has it, 410 wants nothing any more, everything else may do better later."""
+    """2xx has it, 410 wants nothing any more, 508 has had it before; everything else may do better
+    later.
+    """
     status = answer.status
     if 200 <= status < 300:
         return Delivered(exchange=exchange)
     if status == 410:
         return Rejected(reason="HTTP 410: gone", disable=True, exchange=exchange)
+    if status == 508:
+        return Rejected(reason="HTTP 508: the event went round in a loop", exchange=exchange)
     after = None
     if status in {429, 503}:
         moment = datetime.fromtimestamp(now / 1e6, UTC)

@@ -58,7 +58,7 @@ class NewDelivery:
 @dataclass(slots=True, kw_only=True)
 class NewEvent:
     """One canonical event. `weight`: its place in its family's life, None outside order, shipment
-    and return.
+    and return. `hop`: how many gateways it had passed when it came.
     """
 
     id: str
@@ -72,6 +72,7 @@ class NewEvent:
     weight: int | None = None
     test: bool = False
     version: int = 1
+    hop: int = 0
     deliveries: tuple[NewDelivery, ...] = ()
 
 

@@ -362,7 +362,7 @@ def _inbound(row: Sequence[Any]) -> InboundRow:
             method=method,
             query=bytes(query),
             headers=bytes(headers),
-            body=bytes(body),
+            body=bytes(body or b""),  # a part of nothing is NULL on SQLite
             outcome=outcome,
             delivery_key=key,
             reason=reason,

@@ -81,6 +81,7 @@ def stored_event(item: Append, event: NewEvent, seq: int, *, superseded: bool) -
         superseded=superseded,
         data=event.data,
         version=event.version,
+        hop=event.hop,
     )
 
 

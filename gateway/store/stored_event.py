@@ -10,7 +10,7 @@ from schemas.events import StoredEvent
 
 COLUMNS = tuple(
     "id seq tenant instance installation_id driver name key occurred_at received_at provider_event"
-    " provider_event_id inbound_id dedupe_key test superseded data version".split()
+    " provider_event_id inbound_id dedupe_key test superseded data version hop".split()
 )
 
 
@@ -35,4 +35,5 @@ def stored_event_from(row: Sequence[Any]) -> StoredEvent:
         superseded=bool(row[15]),
         data=row[16],
         version=row[17],
+        hop=row[18],
     )

@@ -16,6 +16,7 @@ from pydantic import SecretStr, TypeAdapter
 from gateway.app import build
 from gateway.bootstrap import Keys
 from gateway.security import Vault
+from gateway.serve import runner_of
 from gateway.services import SERVICES, Services
 from gateway.settings import Settings
 from schemas import codec
@@ -121,7 +122,7 @@ async def serving(folder: Path, **settings: Any) -> AsyncIterator[Api]:
     }
     keys = Keys(Vault([Fernet.generate_key().decode()]), ADMIN, is_new=True)
     app = build(Settings(**(given | settings)), keys)
-    runner = web.AppRunner(app, shutdown_timeout=1.0, auto_decompress=False)
+    runner = runner_of(app, 1.0)
     await runner.setup()
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0)

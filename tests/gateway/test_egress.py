@@ -14,7 +14,8 @@ import pytest
 import uvloop
 from aiohttp import web
 
-from gateway.egress import HOP_HEADER, Egress, _session, _tls, _translated
+from gateway.egress import Egress, _session, _tls, _translated
+from gateway.hops import HOP_HEADER
 from gateway.resolver import GuardedResolver
 from schemas.target import AllowList, is_blocked
 from sinks.base import HttpAnswer, HttpError

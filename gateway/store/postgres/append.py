@@ -310,6 +310,7 @@ def _event_row(fact: Fact) -> tuple[Any, ...]:
         item.inbound.id if item.inbound else None,
         event.version,
         int(event.test),
+        event.hop,
         event.data,
         family_prefix(event),
         fact.superseded,

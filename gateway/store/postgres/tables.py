@@ -39,6 +39,7 @@ EVENTS = {
     "inbound_id": "text",
     "version": "bigint",
     "test": "bigint",
+    "hop": "bigint",
     "data": "bytea",
 }
 DELIVERIES = {
