@@ -218,6 +218,7 @@ ROUTES: tuple[Route, ...] = tuple(
             404: "no such instance",
             429: "more than COMPORTA_INGEST_RATE",
             503: "not kept, try again",
+            508: "the event has gone round in a loop of gateways",
         },
         query=("apikey",),
         doc=Doc(body=channel_body, examples=EXAMPLES),

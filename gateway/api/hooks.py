@@ -62,6 +62,7 @@ def _route(method: Method) -> Route:
         415: "unknown Content-Type or Content-Encoding",
         429: "more than COMPORTA_INGEST_RATE",
         503: "the store cannot commit, or the backlog is full",
+        508: "the event has gone round in a loop of gateways",
     }
     return Route(
         method=method,

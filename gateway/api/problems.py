@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from gateway.api.doc import JSON, Schema
 from gateway.api.errors import InternalError
 from gateway.api.route import ANY_KEY, PUBLIC, Route
+from gateway.hops import LoopError
 from gateway.reading import RequestTimeoutError
 from schemas import errors
 
@@ -26,6 +27,7 @@ CLASSES: tuple[type[errors.RequestError], ...] = (
     errors.TooManyRequestsError,
     InternalError,
     errors.UnavailableError,
+    LoopError,
 )
 # What `code` may be beside the usual one of a status.
 CODES: dict[int, dict[str, str]] = {
@@ -40,7 +42,7 @@ CODES: dict[int, dict[str, str]] = {
         "unknown_since": "the instance has no such event (any more)",
         "upgrade_required": "a websocket was expected",
         "unparsable_body": "a provider's delivery is not what its content type says",
-        "loop": "the event has gone round in a loop of gateways",
+        "repeated_header": "what proves or names a delivery came twice",
     },
     401: {"verification_failed": "a provider's delivery is not proven to be genuine"},
     403: {
