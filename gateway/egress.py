@@ -10,19 +10,16 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache, partial
-from io import BytesIO
 from types import TracebackType
 from typing import Self
 
-import aiohttp
-from aiohttp import AddrInfoType
-from yarl import URL
-
 from gateway.hops import HOP_HEADER
+from gateway.http1 import AnswerError, Connection, request_head
+from gateway.http_pool import Place, Pool
 from gateway.resolver import (
     BlockedAddressError,
     GuardedResolver,
@@ -42,16 +39,25 @@ from schemas.target import (
 )
 from sinks.base import HttpAnswer, HttpError
 
-# Node.js and uvicorn hang up on an idle connection after 5 s: let go before they do, or a request
-# may cross with the farewell.
-KEEP_ALIVE = 4.0
-# Short, because a receiver that moves should not be missed for long; the guard sees every connect.
-DNS_TTL = 10
-LARGE_BODY = 512 * 1024
+# Sending these twice does what sending them once does; who gets a webhook tells by its id.
+_REPEATABLE = frozenset({"GET", "PUT", "DELETE"})
+_REPEATABLE_BY = "webhook-id"
 # Ours, not theirs: we ran out of descriptors, memory or local ports.
 _OUR_ERRNOS = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.ENETDOWN}
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How to get to a URL: through which connections, to what target, with which headers if the
+    request has none of these.
+    """
+
+    pool: Pool
+    place: Place
+    target: str
+    defaults: Mapping[str, str]
 
 
 class Egress:
@@ -76,17 +82,30 @@ class Egress:
         refuses = lru_cache(4096)(partial(is_blocked, allow=allow))
         self._resolver = GuardedResolver(refuses, lookup)
         self._listed_resolver = GuardedResolver(is_never, lookup)
-        self._session = _session(refuses, self._resolver, tls, per_host)
+        self._pool = Pool(refuses, self._resolver, tls, per_host)
         # A host the operator named may be anywhere but at a metadata service. It has a pool of its
         # own, so that no other name can ride on its connections.
-        self._listed = _session(is_never, self._listed_resolver, tls, per_host)
+        self._listed = Pool(is_never, self._listed_resolver, tls, per_host)
         self._way = lru_cache(4096)(self._judge)  # receivers are few, requests many
 
-    def _judge(self, url: str) -> tuple[aiohttp.ClientSession, URL]:
-        """Which session may request this URL, in its one spelling. Raises InvalidTargetError."""
+    def _judge(self, url: str) -> _Way:
+        """The way to this URL. Raises InvalidTargetError."""
         target = self._check(url)
         by_name = target.listed and not target.literal
-        return self._listed if by_name else self._session, URL(target.url, encoded=True)
+        is_tls = target.scheme == "https"
+        host = f"[{target.host}]" if ":" in target.host else target.host
+        usual = target.port == (443 if is_tls else 80)
+        return _Way(
+            self._listed if by_name else self._pool,
+            Place(target.host, target.port, is_tls),
+            target.path + (f"?{target.query}" if target.query else ""),
+            {
+                "Host": host if usual else f"{host}:{target.port}",
+                "Accept": "*/*",
+                "Accept-Encoding": "identity",
+                HOP_HEADER: "1",
+            },
+        )
 
     async def request(
         self,
@@ -99,21 +118,18 @@ class Egress:
         limit: int = 4096,
     ) -> HttpAnswer:
         """See `sinks.base.Http.request`. A redirect is an answer like any other."""
+        data = body or b""
         try:
-            session, place = self._way(url)
-            async with (
-                asyncio.timeout(timeout),
-                session.request(
-                    method, place, headers=headers, data=_data(body), allow_redirects=False
-                ) as response,
-            ):
-                text = await _read(response, limit)
-                return HttpAnswer(response.status, _headers(response), text)
+            way = self._way(url)
+            head = request_head(method, way.target, headers, way.defaults, len(data))
+            repeatable = method in _REPEATABLE or _REPEATABLE_BY in headers
+            async with asyncio.timeout(timeout):
+                return await _exchange(way, head, data, limit, repeatable=repeatable)
         except InvalidTargetError as error:
             raise HttpError("blocked", error.message) from None
         except TimeoutError:
             raise HttpError("timeout", f"no complete answer within {timeout:g} s") from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (AnswerError, OSError, ValueError, RuntimeError) as error:
             raise _translated(error) from error
 
     async def guard(self, host: str, port: int) -> tuple[str, ...]:
@@ -137,8 +153,8 @@ class Egress:
         """Drop every connection. May be called twice."""
         await self._resolver.close()
         await self._listed_resolver.close()
-        await self._session.close()
-        await self._listed.close()
+        self._pool.close()
+        self._listed.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -160,84 +176,52 @@ def _tls(ca_file: str) -> ssl.SSLContext:
     return context
 
 
-def _session(
-    refuses: Callable[[str], bool], resolver: GuardedResolver, tls: ssl.SSLContext, per_host: int
-) -> aiohttp.ClientSession:
-    def guarded_socket(info: AddrInfoType) -> socket.socket:
-        family, kind, proto, _, address = info
-        if refuses(str(address[0])):
-            raise BlockedAddressError(f"{address[0]} is not a public address")
-        return socket.socket(family, kind, proto)
-
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(
-            socket_factory=guarded_socket,
-            resolver=resolver,
-            ttl_dns_cache=DNS_TTL,
-            limit=0,  # lanes bound what is in flight
-            limit_per_host=per_host,
-            keepalive_timeout=KEEP_ALIVE,
-            ssl=tls,
-        ),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
-        headers={"Accept-Encoding": "identity", HOP_HEADER: "1"},
-        skip_auto_headers=("Content-Type", "User-Agent"),
-        auto_decompress=False,
-        trust_env=False,
-    )
+async def _exchange(
+    way: _Way, head: bytes, body: bytes, limit: int, *, repeatable: bool
+) -> HttpAnswer:
+    """One request. A kept connection may have been hung up on a moment ago: then once more, on a
+    new one.
+    """
+    connection = await way.pool.take(way.place)
+    was_used = connection.used
+    try:
+        return await _once(way, connection, head, body, limit)
+    except (AnswerError, ConnectionError) as error:
+        unanswered = isinstance(error, ConnectionError) or error.unanswered
+        if not (was_used and unanswered and repeatable):
+            raise
+    return await _once(way, await way.pool.take(way.place, fresh=True), head, body, limit)
 
 
-def _data(body: bytes | None) -> bytes | BytesIO | None:
-    """A large body is written piece by piece, so that others get their turn meanwhile."""
-    return BytesIO(body) if body and len(body) > LARGE_BODY else body
-
-
-async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """At most `limit` bytes; a connection with more to come is closed, not drained."""
-    content = response.content
-    text = await content.read(limit + 1)
-    while not content.at_eof() and len(text) <= limit:
-        text += await content.read(limit + 1 - len(text))
-    if len(text) > limit:
-        response.close()
-    return text[:limit]
-
-
-def _headers(response: aiohttp.ClientResponse) -> dict[str, str]:
-    """Lower case names; of a repeated header every value, as RFC 9110 joins them."""
-    found: dict[str, str] = {}
-    for name, value in response.headers.items():
-        key = name.lower()
-        found[key] = f"{found[key]}, {value}" if key in found else value
-    return found
+async def _once(
+    way: _Way, connection: Connection, head: bytes, body: bytes, limit: int
+) -> HttpAnswer:
+    try:
+        return await connection.exchange(head, body, limit)
+    except BaseException:
+        connection.close()
+        raise
+    finally:
+        way.pool.give(way.place, connection)
 
 
 def _translated(error: Exception) -> HttpError:
     """What went wrong, in the words of the seam. Messages never hold a URL's path or query."""
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return HttpError("tls", f"certificate refused: {error.certificate_error}"[:300])
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return _unconnected(error.os_error, tls=isinstance(error, aiohttp.ClientSSLError))
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return HttpError("protocol", "the connection was closed without an answer")
-    if isinstance(error, aiohttp.ClientResponseError):
-        return HttpError("protocol", f"not a valid HTTP answer: {error.message}"[:300])
+    if isinstance(error, AnswerError):
+        return HttpError("protocol", error.message[:300])
+    if isinstance(error, BlockedAddressError):
+        return HttpError("blocked", str(error))
+    if isinstance(error, LookupFailedError):
+        return HttpError("dns", error.message, ours=error.ours)
     if isinstance(error, OSError):
-        return _unconnected(error, tls=False)
-    # Others, like InvalidURL, write the URL into the text.
-    told = isinstance(error, aiohttp.ClientPayloadError | ValueError)
-    told = told and not isinstance(error, aiohttp.InvalidURL)
-    return HttpError("protocol", type(error).__name__ + (f": {error}"[:300] if told else ""))
+        return _unconnected(error)
+    return HttpError("protocol", f"{type(error).__name__}: {error}"[:300])
 
 
-def _unconnected(cause: OSError, *, tls: bool) -> HttpError:
-    if isinstance(cause, BlockedAddressError):
-        return HttpError("blocked", str(cause))
-    if isinstance(cause, LookupFailedError):
-        return HttpError("dns", cause.message, ours=cause.ours)
-    if tls:
-        return HttpError("tls", str(cause.strerror or cause)[:300])
-    # By its number: aiohttp writes whole URLs into the text.
-    reason = os.strerror(cause.errno) if cause.errno else "the connection was lost"
-    return HttpError("connect", reason, ours=cause.errno in _OUR_ERRNOS)
+def _unconnected(error: OSError) -> HttpError:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return HttpError("tls", f"certificate refused: {error.verify_message}"[:300])
+    if isinstance(error, ssl.SSLError):
+        return HttpError("tls", str(error.reason or error)[:300])
+    reason = os.strerror(error.errno) if error.errno else "the connection was lost"
+    return HttpError("connect", reason, ours=error.errno in _OUR_ERRNOS)

@@ -9,14 +9,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 import uvloop
 from aiohttp import web
 
-from gateway.egress import Egress, _session, _tls, _translated
+from gateway.egress import Egress, _tls, _translated
 from gateway.hops import HOP_HEADER
-from gateway.resolver import GuardedResolver
+from gateway.http_pool import Place, Pool
+from gateway.resolver import BlockedAddressError, GuardedResolver
 from schemas.target import AllowList, is_blocked
 from sinks.base import HttpAnswer, HttpError
 from tests.sinks.receiver import Receiver, receiving, talking, until
@@ -78,11 +78,11 @@ def test_no_spelling_reaches_the_loopback_under_uvloop() -> None:
 async def test_the_socket_itself_is_guarded(receiver: Receiver) -> None:
     """Were everything before it to fail, the address is still judged where it is dialled."""
     careless = GuardedResolver(lambda _: False, lambda _: ["127.0.0.1"])
-    async with _session(is_blocked, careless, _tls(""), 8) as session:
-        for host in ("127.0.0.1", "good.example"):
-            with pytest.raises(aiohttp.ClientConnectorError) as refused:
-                await session.get(f"http://{host}:{receiver.port}/")
-            assert _translated(refused.value).kind == "blocked"
+    pool = Pool(is_blocked, careless, _tls(""), 8)
+    for host in ("127.0.0.1", "good.example"):
+        with pytest.raises(BlockedAddressError):
+            await pool.take(Place(host, receiver.port, tls=False))
+    pool.close()
     assert receiver.got == []
 
 
