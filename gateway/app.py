@@ -48,7 +48,7 @@ from gateway.pressure import Pressure
 from gateway.provider_api import ProviderApi
 from gateway.push import Hub, Told
 from gateway.replay import Replays
-from gateway.retention import purge_forever
+from gateway.retention import Ages, Retention
 from gateway.security import EVERYTHING, Principal, digest
 from gateway.services import SERVICES, Services
 from gateway.settings import Settings, SettingsError
@@ -315,14 +315,13 @@ def _start(services: Services) -> list[asyncio.Task[None]]:
     services.directory.on_change(partial(_configured, services))
     services.dispatcher.start()
     services.dispatcher.wake()
-    days, event_log = services.settings.retention_days, services.store.log
     work: dict[str, Callable[[], Awaitable[None]]] = {
         "circuits": services.circuits.run,
         "pressure": services.pressure.watch,
         "jobs": services.jobs.run,
         "drift": services.drift.run,
         "key_use": services.key_use.run,
-        "retention": partial(purge_forever, event_log, days, wall_clock),
+        "retention": _retention(services).run,
         "polls": services.polls.ensure_all,
         "refreshes": services.refreshes.ensure_all,
         "standing": services.standing.watch,
@@ -331,6 +330,14 @@ def _start(services: Services) -> list[asyncio.Task[None]]:
         "push.watch": services.hub.watch,
     }
     return [loop.create_task(forever(name, run)) for name, run in work.items()]
+
+
+def _retention(services: Services) -> Retention:
+    settings = services.settings
+    ages = Ages(
+        all=settings.retention_days, payloads=settings.payload_days, seen=settings.dedupe_days
+    )
+    return Retention(services.store, services.registry, ages, services.ids, wall_clock)
 
 
 def _config_heard(directory: Directory, errands: Errands, topic: str, payload: str) -> None:

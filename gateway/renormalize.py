@@ -14,6 +14,7 @@ from gateway.directory import Directory
 from gateway.intake import Intake
 from gateway.models import Installation
 from gateway.store.base import Appended
+from gateway.store.prune import EXPIRED
 from gateway.store.rows import InboundRow
 from schemas.errors import ConflictError, MalformedError, UnparsableError
 from schemas.request import Grant
@@ -22,11 +23,13 @@ from schemas.request import Grant
 async def renormalize(directory: Directory, intake: Intake, found: InboundRow) -> Appended:
     """Store what the driver makes of an inbound now, and send what is new.
 
-    Raises ConflictError when its installation or driver is gone.
+    Raises ConflictError when its installation or driver is gone, or its payload.
     """
     installation = directory.installation(found.installation_id or "")
     if installation is None or installation.driver not in BY_SLUG:
         raise ConflictError("the installation that received this delivery is gone")
+    if found.size == 0 and (found.row.reason or "").startswith(EXPIRED):
+        raise ConflictError(EXPIRED)
     return await intake.again(installation, found.row, _receipt(installation, found))
 
 

@@ -131,6 +131,15 @@ class Settings(BaseModel):
     retention_days: float = Field(
         30, gt=0, le=36_500, description="age at which finished things are purged"
     )
+    payload_days: float = Field(
+        30,
+        gt=0,
+        le=36_500,
+        description="age at which the payload of what was delivered goes, its record stays",
+    )
+    dedupe_days: float = Field(
+        30, ge=1, le=36_500, description="how long a redelivery and a fact told again are known"
+    )
     retry_schedule: Delays = Field(
         (5, 300, 1800, 7200, 18000, 36000, 36000),
         description="seconds between attempts, for every sink",

@@ -21,7 +21,7 @@ from gateway.api.history_shape import (
 )
 from gateway.api.paging import Data, Slice, one_of
 from gateway.api.route import Call, Route, data
-from gateway.store import bulk, redo
+from gateway.store import bulk, prune, redo
 from gateway.store.rows import AttemptRow, DeliveryRow
 from schemas.errors import ConflictError, NotFoundError
 
@@ -50,6 +50,8 @@ async def retry_dispatch(call: Call) -> web.Response:
     services = call.services
     if services.directory.sink(row.sink_id) is None:
         raise ConflictError("the sink of this delivery is gone")
+    if not await prune.has_payload(services.store.database, row.id):
+        raise ConflictError(prune.EXPIRED)
     if not await redo.retry(services.store.database, row.tenant, row.id):
         raise ConflictError("this delivery is being sent right now")
     services.dispatcher.wake()

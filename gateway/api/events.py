@@ -27,6 +27,7 @@ from gateway.api.route import Call, Route, data
 from gateway.api.text import Body
 from gateway.routing import document, targets
 from gateway.store import bulk, redo
+from gateway.store.prune import EXPIRED, NO_DATA
 from gateway.store.rows import DeliveryRow, EventRow
 from schemas.errors import ConflictError, NotFoundError
 from schemas.events import StoredEvent
@@ -74,6 +75,8 @@ async def replay_event(call: Call) -> web.Response:
     """
     row, wish = await _found(call), await call.model(EventReplay)
     services, event = call.services, row.event
+    if event.data == NO_DATA:
+        raise ConflictError(EXPIRED)
     chosen = _chosen(call, event, wish.sinks)
     if not chosen:
         raise ConflictError(f"instance {event.instance} has no sink that wants {event.name}")

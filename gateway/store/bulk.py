@@ -13,6 +13,7 @@ from gateway.store.rows import Wanted
 
 MOST_COUNTED = 1_000_000
 ENDED = "d.state IN ('dead', 'canceled')"
+WHOLE = "EXISTS (SELECT 1 FROM events e WHERE e.seq = deliveries.seq AND length(e.data) <> 4)"
 DUE = """
 SELECT count(*) FROM (SELECT 1 FROM deliveries
     WHERE state = 'pending' AND sink_id = $1 AND next_at <= $2 LIMIT $3) AS due"""
@@ -93,7 +94,7 @@ async def redo(database: Database, ids: Sequence[str]) -> int:
     """Make these deliveries due now, with all their tries before them; gives how many.
 
     `replay` grows, which changes the brokers' deduplication id; `token` grows, which fences a late
-    settle. One that is being sent is left alone.
+    settle. One that is being sent is left alone, and one whose payload is no longer kept.
     """
     sql = Sql()
     now = await database.now()
@@ -102,7 +103,7 @@ async def redo(database: Database, ids: Sequence[str]) -> int:
     rows = await database.write(
         f"UPDATE deliveries SET state = 'pending', next_at = {due}, replay = replay + 1,"
         f" token = token + 1, attempts = 0, reason = NULL, updated_at = {at}"
-        f" WHERE {sql.where} AND state <> 'leased' RETURNING id",
+        f" WHERE {sql.where} AND state <> 'leased' AND {WHOLE} RETURNING id",
         *sql.args,
     )
     return len(rows)
