@@ -265,11 +265,17 @@ def start_poll(cursor: Mapping[str, Any], now: datetime, _settings: Mapping[str,
 
 
 def read_poll(found: Any, cursor: Mapping[str, Any]) -> Page:
-    """A full page has a next one; the cursor moves on with the last."""
+    """A full page has a next one; the cursor moves on with the last.
+
+    An order that changes again leaves the window and draws the rows after it to the page before:
+    what took several pages is read twice before it counts.
+    """
     items, here = tuple(records(dig(found, "data"))), integer(cursor.get("page")) or 1
     if len(items) >= PAGE:
         following = {**cursor, "page": here + 1}
         return Page(items=items, cursor=following, more={"pagina": str(here + 1)})
+    if here > 1 and not cursor.get("again"):
+        return Page(items=items, cursor={"since": cursor.get("since"), "again": True})
     return Page(items=items, cursor={"since": cursor.get("until")})
 
 
@@ -330,5 +336,13 @@ DRIVER = Driver(
         client_auth="basic",
         token_headers=JWT,
     ),
-    polls=(Poll(name="orders", start=start_poll, read=read_poll, inbound=polled),),
+    polls=(
+        Poll(
+            name="orders",
+            start=start_poll,
+            read=read_poll,
+            inbound=polled,
+            since=lambda at: {"since": at.isoformat()},
+        ),
+    ),
 )

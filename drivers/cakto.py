@@ -7,7 +7,8 @@ https://docs.cakto.com.br/conceitos/webhooks
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,7 +16,19 @@ from drivers.base import Credential, Driver, fact, raw_event
 from drivers.cakto_data import item, order_data, order_part, subscription
 from drivers.describe import Api, Fetch, Page, Poll, bearer, granted, link_query
 from drivers.people import customer
-from drivers.read import dig, first, flag, instant, money, need, record, records, text, tracking
+from drivers.read import (
+    dig,
+    first,
+    flag,
+    instant,
+    latest,
+    money,
+    need,
+    record,
+    records,
+    text,
+    tracking,
+)
 from drivers.verify import Choice, Claim, Field, Header, Refuse, TimestampedHmac, Token, has_header
 from schemas import codec
 from schemas.errors import MalformedError
@@ -64,6 +77,7 @@ STATUS: Mapping[str, OrderStatus] = {
     "chargedback": "chargeback",
 }
 API = "https://api.cakto.com.br/public_api"
+HAPPENED = ("paidAt", "refundedAt", "canceledAt", "chargedbackAt", "createdAt")
 # The panel's test shows every way to pay at once.
 BLOCKS = {"card", "boleto", "pix", "picpay"}
 
@@ -197,28 +211,46 @@ def _login(credentials: Mapping[str, str]) -> Fetch:
     )
 
 
-def _start(_cursor: Mapping[str, Any], _now: datetime, _settings: Mapping[str, Any]) -> Fetch:
-    # https://docs.cakto.com.br/api-reference/webhooks/event-history
-    return Fetch(name="event_history", url=f"{API}/webhook/event_history/")
+def _start(cursor: Mapping[str, Any], now: datetime, _settings: Mapping[str, Any]) -> Fetch:
+    """The history, at first of the last hour only.
+
+    https://docs.cakto.com.br/api-reference/webhooks/event-history
+    """
+    hour_ago = None if cursor.get("last") else (now - timedelta(hours=1)).isoformat()
+    return Fetch(
+        name="event_history",
+        url=f"{API}/webhook/event_history/",
+        cursor={"since": cursor.get("since") or hour_ago},
+    )
 
 
 def _read(answer: Any, cursor: Mapping[str, Any]) -> Page:
-    """The newest deliveries come first: a sweep ends where the last one began."""
+    """The newest deliveries come first: a sweep ends where the last one began, or with a page of
+    what is older than it wants.
+    """
     found = records(dig(answer, "results"))
     is_first = dig(answer, "previous") is None
     until = cursor.get("last") if is_first else cursor.get("until")
     newest = text(dig(found, 0, "id")) if is_first else cursor.get("last")
-    fresh = []
-    for told in found:
-        if text(told.get("id")) == until:
-            break
-        fresh.append(told)
-    goes_on = until is not None and len(fresh) == len(found)
+    unseen = list(takewhile(lambda told: text(told.get("id")) != until, found))
+    since = instant(cursor.get("since"))
+    fresh = [told for told in unseen if not _is_older(told, since)]
+    goes_on = (until or since) is not None and bool(fresh) and len(unseen) == len(found)
+    kept = {"last": newest or until, "until": until, "since": cursor.get("since")}
+    more = link_query(dig(answer, "next")) if goes_on else {}
     return Page(
         items=tuple(fresh),
-        cursor={"last": newest or until, "until": until},
-        more=link_query(dig(answer, "next")) if goes_on else {},
+        cursor=kept if more else {"last": newest or until},
+        more=more,
     )
+
+
+def _is_older(told: dict[str, Any], since: datetime | None) -> bool:
+    """Whether everything that a delivery tells had happened before."""
+    data = dig(told, "payload", "data")
+    sales = records(data) if isinstance(data, list) else [record(data)]
+    times = latest(*(instant(sale.get(name)) for sale in sales for name in HAPPENED))
+    return since is not None and times is not None and times < since
 
 
 def _again(told: Any, now: datetime) -> Inbound:
@@ -265,6 +297,8 @@ DRIVER = Driver(
             read=_read,
             inbound=_again,
             interval_minutes=30,
+            newest_first=True,
+            since=lambda at: {"since": at.isoformat()},
         ),
     ),
 )

@@ -72,7 +72,8 @@ class Api:
     `per_minute`: the provider's documented limit. `needs`: the requests still wanted before a
     delivery can be normalized, given what is already there. `probe`: a cheap call that proves the
     credentials. `query`: parameters put over those of every call, from credentials: for a provider
-    that takes its token there. They are secret, as the headers are.
+    that takes its token there. They are secret, as the headers are. `refusal`: why an answer with a
+    good status is none, for a provider that refuses with a 200.
     """
 
     base_url: str
@@ -84,6 +85,7 @@ class Api:
     per_minute: int = 60
     probe: Callable[[Mapping[str, str]], Fetch] | None = None
     query: Callable[[Mapping[str, str]], Mapping[str, str]] | None = None
+    refusal: Callable[[Any], str | None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,11 +134,12 @@ OAUTH_SETTINGS: Mapping[str, Mapping[str, Any]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """What one polled page held: deliveries to normalize, the cursor to keep, the next page of the
+    """What one polled page held: deliveries to normalize; the cursor, which the next page's `read`
+    gets, and which is kept for the next sweep once this one is at its end; and the next page of the
     same sweep.
 
-    The next page is `next`, or the request just answered with the query parameters `more` put over
-    its own: an answer seldom repeats the question. Its `read` gets this page's cursor.
+    The next page is at the address of `next`, or the request just answered with the query
+    parameters `more` put over its own: an answer seldom repeats the question.
     """
 
     items: tuple[Any, ...]
@@ -158,6 +161,9 @@ class Poll:
     `name`: of the list (`abandoned_carts`). `start`: the first page of a sweep, from the stored
     cursor ({} at first), the time and the settings. `read`: what a page held. Each item goes
     through `normalize` as `inbound` makes it a delivery; dedupe keys make an overlap harmless.
+    `newest_first`: the order of a page's items. `links`: where a page does not say which is the
+    next, a Link header does (RFC 8288). `since`: the cursor of a sweep that looks at everything
+    since a time; given for lists that tell what webhooks tell, so that they show which never came.
     """
 
     name: str
@@ -165,3 +171,6 @@ class Poll:
     read: Callable[[Any, Mapping[str, Any]], Page]
     inbound: Callable[[Any, datetime], Inbound]
     interval_minutes: int = 5
+    newest_first: bool = False
+    links: bool = False
+    since: Callable[[datetime], Mapping[str, Any]] | None = None

@@ -82,15 +82,23 @@ def _orders(payload: Any) -> list[dict[str, Any]]:
     return found
 
 
+def refusal(answer: Any) -> str | None:
+    """Why the API refused, which it also does with a 200."""
+    body = record(answer)
+    if flag(body.get("success")) is not False:
+        return None
+    return f"Irroba refused: {text(body.get('error')) or 'no reason given'}"
+
+
 def _rows(answer: Any) -> list[dict[str, Any]]:
     """What the API's envelope holds; `data` is an object, or a list that may have one element.
 
     Raises ValueError for a refusal, which comes as a 200, too.
     """
-    body = record(answer)
-    if flag(body.get("success")) is False:
-        raise ValueError(f"Irroba refused: {text(body.get('error')) or 'no reason given'}")
-    data = body.get("data")
+    refused = refusal(answer)
+    if refused is not None:
+        raise ValueError(refused)
+    data = record(answer).get("data")
     return records(data) or ([data] if isinstance(data, dict) and data else [])
 
 
@@ -243,6 +251,7 @@ DRIVER = Driver(
         needs=_needs,
         login=login,
         token=read_token,
+        refusal=refusal,
         per_minute=30,
         probe=lambda _credentials: Fetch(name="status", url=f"{API}/status"),
     ),

@@ -77,6 +77,7 @@ STATUS_OF: Mapping[str, OrderStatus] = {
 }
 KEY_SET = "https://hubapi.pagar.me/.well-known/jwks.json"
 API = "https://api.pagar.me/core/v5"
+UNPAID = timedelta(days=4)  # that a boleto may be, and be paid after all
 
 
 def normalize(v: Verified) -> Sequence[Event]:
@@ -285,13 +286,16 @@ def _authorize(credentials: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def start_poll(cursor: Mapping[str, Any], now: datetime, _settings: Mapping[str, Any]) -> Fetch:
-    """Orders since a day before the last one known: there is no list of changes.
+    """Orders that may have been paid since the last sweep: there is no list of changes, and a
+    boleto takes days. At first those of the last day: history is no news.
 
     https://docs.pagar.me/reference/listar-pedidos-1
     """
-    since = (instant(cursor.get("since")) or now) - timedelta(days=1)
+    known = instant(cursor.get("since"))
+    since = instant(cursor.get("from")) or (known - UNPAID if known else now - timedelta(days=1))
     query = urlencode({"created_since": since.strftime("%Y-%m-%dT%H:%M:%SZ"), "size": 30})
-    return Fetch(name="orders", url=f"{API}/orders?{query}")
+    kept = {"since": (known or now).isoformat()}
+    return Fetch(name="orders", url=f"{API}/orders?{query}", cursor=kept)
 
 
 def read_poll(answer: Any, cursor: Mapping[str, Any]) -> Page:
@@ -357,6 +361,7 @@ DRIVER = Driver(
             read=read_poll,
             inbound=polled,
             interval_minutes=60,
+            since=lambda at: {"from": at.isoformat()},
         ),
     ),
 )

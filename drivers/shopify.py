@@ -16,11 +16,12 @@ from urllib.parse import quote, urlencode
 
 from drivers.base import Credential, Driver
 from drivers.describe import OAUTH_SETTINGS, Api, Fetch, OAuth, Page, Poll, Token, granted
-from drivers.read import need, record, records, text
+from drivers.read import instant, latest, need, record, records, text
 from drivers.shopify_order import ident
 from drivers.shopify_topics import (
     BILLING,
     ORDER_TOPICS,
+    POLLED_CHECKOUT,
     billing_event,
     checkout_event,
     contract_event,
@@ -39,8 +40,9 @@ from schemas.events import Event
 from schemas.request import Grant, Inbound, Verified
 
 API_VERSION = "2026-07"
-PAGE = 250  # orders, the most that one answer holds
+PAGE = 250  # orders or checkouts, the most that one answer holds
 POLLED = "orders/polled"  # our own word for an order that a list told of
+OVERLAP = timedelta(minutes=5)  # what changed then may be listed only now
 # https://shopify.dev/docs/apps/build/compliance/privacy-law-compliance: somebody has to act.
 PRIVACY = {"customers/data_request", "customers/redact", "shop/redact"}
 IGNORED = {
@@ -55,7 +57,7 @@ TOPICS: Mapping[str, Callable[[Verified, str, dict[str, Any]], list[Event]]] = {
     "refunds/create": refund_event,
     **dict.fromkeys(("fulfillments/create", "fulfillments/update"), fulfillment_event),
     "fulfillment_events/create": fulfillment_event,
-    **dict.fromkeys(("checkouts/create", "checkouts/update"), checkout_event),
+    **dict.fromkeys(("checkouts/create", "checkouts/update", POLLED_CHECKOUT), checkout_event),
     **dict.fromkeys(("disputes/create", "disputes/update"), dispute_event),
     **dict.fromkeys(
         ("subscription_contracts/create", "subscription_contracts/update"), contract_event
@@ -135,28 +137,44 @@ def _api(shop: str, settings: Mapping[str, Any]) -> str:
     return f"https://{shop}/admin/api/{quote(version, safe='')}"
 
 
-def start_poll(cursor: Mapping[str, Any], now: datetime, settings: Mapping[str, Any]) -> Fetch:
-    """Orders changed since the cursor; at first since an hour ago: history is no news."""
-    shop = shop_of(settings)
-    if shop is None:
-        raise MalformedError("missing:settings.shop")
-    since = cursor.get("since") or (now - timedelta(hours=1)).isoformat()
-    query = {"status": "any", "limit": PAGE, "order": "updated_at asc", "updated_at_min": since}
-    return Fetch(name="orders", url=f"{_api(shop, settings)}/orders.json?{urlencode(query)}")
+def _changed(name: str, **query: Any) -> Any:
+    """Asks a list for what changed since the cursor; at first since an hour ago: history is no
+    news.
+    """
+
+    def start(cursor: Mapping[str, Any], now: datetime, settings: Mapping[str, Any]) -> Fetch:
+        shop = shop_of(settings)
+        if shop is None:
+            raise MalformedError("missing:settings.shop")
+        known, hour_ago = instant(cursor.get("since")), now - timedelta(hours=1)
+        first = (known - OVERLAP if known else hour_ago).isoformat()
+        asked = {**query, "updated_at_min": first}
+        url = f"{_api(shop, settings)}/{name}.json?{urlencode(asked)}"
+        return Fetch(name=name, url=url, cursor={"since": (known or hour_ago).isoformat()})
+
+    return start
 
 
-def read_poll(answer: Any, cursor: Mapping[str, Any]) -> Page:
-    """One page, the oldest change first."""
-    orders = records(record(answer).get("orders"))
-    last = text(orders[-1].get("updated_at")) if orders else None
-    is_full = len(orders) >= PAGE and last is not None and last != orders[0].get("updated_at")
-    more = {"updated_at_min": last} if is_full and last else {}
-    return Page(items=tuple(orders), cursor={"since": last or cursor.get("since")}, more=more)
+def _read(name: str) -> Any:
+    """Reads one page; a Link header names the next."""
+
+    def read(answer: Any, cursor: Mapping[str, Any]) -> Page:
+        items = records(record(answer).get(name))
+        since = latest(
+            instant(cursor.get("since")), *(instant(item.get("updated_at")) for item in items)
+        )
+        return Page(items=tuple(items), cursor={"since": since.isoformat()} if since else {})
+
+    return read
 
 
-def polled(order: Any, now: datetime) -> Inbound:
-    """An order of a list as a delivery."""
-    return Inbound("POST", {"x-shopify-topic": (POLLED,)}, {}, codec.dumps(order), now)
+def _polled(topic: str) -> Any:
+    """Makes what a list holds a delivery."""
+
+    def inbound(item: Any, now: datetime) -> Inbound:
+        return Inbound("POST", {"x-shopify-topic": (topic,)}, {}, codec.dumps(item), now)
+
+    return inbound
 
 
 def read_token(answer: Any, now: datetime) -> Token:
@@ -250,5 +268,24 @@ DRIVER = Driver(
         read_token=read_token,
         check_callback=check_callback,
     ),
-    polls=(Poll(name="orders", start=start_poll, read=read_poll, inbound=polled),),
+    polls=(
+        # https://shopify.dev/docs/api/admin-rest/latest/resources/order
+        Poll(
+            name="orders",
+            start=_changed("orders", status="any", limit=PAGE, order="updated_at asc"),
+            read=_read("orders"),
+            inbound=_polled(POLLED),
+            interval_minutes=60,
+            links=True,
+            since=lambda at: {"since": at.isoformat()},
+        ),
+        # https://shopify.dev/docs/api/admin-rest/latest/resources/abandoned-checkouts
+        Poll(
+            name="checkouts",
+            start=_changed("checkouts", status="open", limit=PAGE),
+            read=_read("checkouts"),
+            inbound=_polled(POLLED_CHECKOUT),
+            links=True,
+        ),
+    ),
 )

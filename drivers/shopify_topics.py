@@ -42,6 +42,7 @@ from schemas.events import Event
 from schemas.order import Checkout, Order, Subscription, commerce
 from schemas.request import Verified
 
+POLLED_CHECKOUT = "checkouts/polled"  # our own word for a checkout that a list told of
 # What the admin's "send test notification" uses for an order's id.
 TEST_ORDER = "820982911946154508"
 ORDER_TOPICS = {
@@ -249,7 +250,9 @@ def checkout_event(v: Verified, topic: str, body: dict[str, Any]) -> list[Event]
         return []
     key, money_is, updated = need(body, "id"), money_of(body), instant(body.get("updated_at"))
     minutes = integer(v.settings.get("abandoned_after_minutes"))
-    notes = notes_of(body)
+    notes, wait = notes_of(body), 60 * (60 if minutes is None else max(minutes, 0))
+    if topic == POLLED_CHECKOUT and updated:
+        wait = max(0, wait - round((v.received_at - updated).total_seconds()))
     data = commerce(
         checkout=Checkout(
             id=key,
@@ -277,7 +280,7 @@ def checkout_event(v: Verified, topic: str, body: dict[str, Any]) -> list[Event]
             updated,
             occurred_at=_when(v, updated),
             data=data,
-            defer_seconds=60 * (60 if minutes is None else max(minutes, 0)),
+            defer_seconds=wait,
             defer_as=text(body.get("token")) or key,
         )
     ]

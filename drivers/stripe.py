@@ -43,6 +43,7 @@ from schemas.request import Inbound, Verified
 API = "https://api.stripe.com"
 API_VERSION = "2026-06-24.dahlia"
 PAGE = 100
+OVERLAP = 300  # seconds: what happened then may be listed only now
 
 # https://docs.stripe.com/api/events/types
 READERS: Mapping[str, Callable[[Told], list[Event]]] = {
@@ -141,10 +142,14 @@ def _quoted(thing: Any) -> str:
 
 
 def start_poll(cursor: Mapping[str, Any], now: datetime, _settings: Mapping[str, Any]) -> Fetch:
-    """Events since the cursor (Stripe keeps them 30 days); at first since an hour ago."""
-    since = cursor.get("since") or int((now - timedelta(hours=1)).timestamp())
-    query = {"limit": PAGE, "created[gte]": since, "types[]": list(READERS)}
-    return Fetch(name="events", url=f"{API}/v1/events?{urlencode(query, doseq=True)}")
+    """Events since a little before the cursor (Stripe keeps them 30 days); at first since an hour
+    ago.
+    """
+    hour_ago, known = int((now - timedelta(hours=1)).timestamp()), cursor.get("since")
+    first = known - OVERLAP if known else hour_ago
+    query = {"limit": PAGE, "created[gte]": first, "types[]": list(READERS)}
+    url = f"{API}/v1/events?{urlencode(query, doseq=True)}"
+    return Fetch(name="events", url=url, cursor={"since": known or hour_ago})
 
 
 def read_poll(answer: Any, cursor: Mapping[str, Any]) -> Page:
@@ -234,5 +239,15 @@ DRIVER = Driver(
         redirect_uri="authorize",
         read_token=read_token,
     ),
-    polls=(Poll(name="events", start=start_poll, read=read_poll, inbound=polled),),
+    polls=(
+        Poll(
+            name="events",
+            start=start_poll,
+            read=read_poll,
+            inbound=polled,
+            interval_minutes=60,
+            newest_first=True,
+            since=lambda at: {"since": int(at.timestamp())},
+        ),
+    ),
 )

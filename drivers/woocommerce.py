@@ -16,7 +16,7 @@ from urllib.parse import urlencode, urlsplit
 
 from drivers.base import Credential, Driver, fact, raw_event
 from drivers.describe import Api, Fetch, Page, Poll
-from drivers.read import currency, money, need, record, records, text
+from drivers.read import currency, instant, integer, money, need, record, records, text
 from drivers.verify import Choice, Claim, Header, Hmac, UrlOnly
 from drivers.woocommerce_cart import CARTFLOWS, SIGNATURE, cart_event, is_cartflows
 from drivers.woocommerce_order import head_of, is_unpaid, moment, order_data, refunded, unwrapped
@@ -27,6 +27,7 @@ from schemas.order import Order, OrderStatus, Subscription
 from schemas.request import Grant, Inbound, Reply, Verified
 
 PAGE = 100  # orders, the most that one answer holds
+OVERLAP = timedelta(minutes=5)  # what changed then may be listed only now
 TOPIC = "x-wc-webhook-topic"
 
 # https://woocommerce.com/document/managing-orders/order-statuses/ and, below, words of plugins in
@@ -229,24 +230,44 @@ def start_poll(cursor: Mapping[str, Any], now: datetime, settings: Mapping[str, 
     if not store.netloc:
         raise MalformedError("missing:settings.store_url")
     hour_ago = (now - timedelta(hours=1)).replace(tzinfo=None, microsecond=0)
+    known = _naive(cursor.get("since"))
+    after = (known - OVERLAP if known else hour_ago).isoformat()
     query = {
-        "modified_after": cursor.get("since") or hour_ago.isoformat(),
+        "modified_after": after,
         "dates_are_gmt": "true",
         "orderby": "modified",
         "order": "asc",
         "per_page": PAGE,
     }
     path = f"{store.path.rstrip('/')}/wp-json/wc/v3/orders"
-    return Fetch(name="orders", url=f"{store.scheme}://{store.netloc}{path}?{urlencode(query)}")
+    return Fetch(
+        name="orders",
+        url=f"{store.scheme}://{store.netloc}{path}?{urlencode(query)}",
+        cursor={"since": (known or hour_ago).isoformat(), "after": after, "page": 1},
+    )
 
 
 def read_poll(answer: Any, cursor: Mapping[str, Any]) -> Page:
-    """One page, the oldest change first."""
+    """One page, the oldest change first. The next begins with the last second of this one, which
+    may have more orders than a page has room for.
+    """
     orders = records(answer)
-    last = text(orders[-1].get("date_modified_gmt")) if orders else None
-    is_full = len(orders) >= PAGE and last != text(orders[0].get("date_modified_gmt"))
-    more = {"modified_after": last} if is_full and last else {}
-    return Page(items=tuple(orders), cursor={"since": last or cursor.get("since")}, more=more)
+    since, after = cursor.get("since"), _naive(cursor.get("after"))
+    last = _naive(orders[-1].get("date_modified_gmt")) if orders else None
+    if last is None or len(orders) < PAGE:
+        return Page(items=tuple(orders), cursor={"since": last.isoformat() if last else since})
+    step, page = last - timedelta(seconds=1), 1  # `modified_after` leaves its own second out
+    if after is not None and step <= after:
+        step, page = after, (integer(cursor.get("page")) or 1) + 1
+    kept = {"since": last.isoformat(), "after": step.isoformat(), "page": page}
+    more = {"modified_after": step.isoformat(), "page": str(page)}
+    return Page(items=tuple(orders), cursor=kept, more=more)
+
+
+def _naive(value: Any) -> datetime | None:
+    """A time of the API, which is UTC and does not say so, as it is written there."""
+    told = instant(value, "UTC")
+    return told.replace(tzinfo=None, microsecond=0) if told else None
 
 
 def polled(order: Any, now: datetime) -> Inbound:
@@ -298,5 +319,13 @@ DRIVER = Driver(
         authorize=authorize,
         per_minute=60,
     ),
-    polls=(Poll(name="orders", start=start_poll, read=read_poll, inbound=polled),),
+    polls=(
+        Poll(
+            name="orders",
+            start=start_poll,
+            read=read_poll,
+            inbound=polled,
+            since=lambda at: {"since": at.isoformat()},
+        ),
+    ),
 )

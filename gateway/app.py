@@ -31,11 +31,10 @@ from gateway.directory import Directory
 from gateway.dispatch import Dispatcher
 from gateway.drift import Drift
 from gateway.egress import Egress
-from gateway.enrich import Enrichment
 from gateway.gauges import Gauges
 from gateway.ids import Ulids
 from gateway.ingress import Ingress
-from gateway.intake import DEFER, ENRICH, Intake
+from gateway.intake import DEFER, Intake
 from gateway.jobs import Jobs
 from gateway.key_sets import KeySets
 from gateway.key_use import KeyUse
@@ -43,9 +42,8 @@ from gateway.metrics import Metrics
 from gateway.models import Tenant
 from gateway.oauth_refresh import REFRESH
 from gateway.pace import Paces
-from gateway.poll import POLL, Polls
 from gateway.pressure import Pressure
-from gateway.provider_api import ProviderApi
+from gateway.provider_work import Parts, ProviderWork, open_provider_work
 from gateway.push import Hub, Told
 from gateway.replay import Replays
 from gateway.retention import Ages, Retention
@@ -122,8 +120,6 @@ class _Outbound(NamedTuple):
 class _Work(NamedTuple):
     """What goes on in the background."""
 
-    provider_api: ProviderApi
-    polls: Polls
     replays: Replays
     jobs: Jobs
 
@@ -143,12 +139,12 @@ async def wire(
     dispatcher = sending.dispatcher
     drift = Drift(registry, metrics.drift, ids, wall_clock)
     intake = Intake(store.log, directory, dispatcher, drift, ids)
-    disk = None if settings.is_postgres else settings.sqlite_path.absolute().parent
-    pressure = Pressure(store, dispatcher, max_backlog=settings.max_backlog, disk=disk)
+    pressure = _pressure(settings, store, dispatcher)
     sending.notices.listen(Announcer(intake, errands))
     ingress = _ingress(settings, intake, directory, pressure, metrics, out.egress)
     accounts = open_accounts(settings, keys, store, directory, intake, out.egress, ids, wall_clock)
-    work = _work(store, history, registry, directory, dispatcher, intake, out, accounts, ids)
+    parts = Parts(store, history, directory, intake, ids, metrics, wall_clock)
+    providers, work = _work(parts, registry, dispatcher, accounts, out.egress)
     return Services(
         settings=settings,
         store=store,
@@ -175,6 +171,7 @@ async def wire(
         **sending._asdict(),
         **out._asdict(),
         **work._asdict(),
+        **providers._asdict(),
         **accounts._asdict(),
     )
 
@@ -198,29 +195,25 @@ def _outbound(  # noqa: PLR0917 - parts of the one composition root
     return _Outbound(egress, claims, hub, _sink_context(settings, egress, claims, hub))
 
 
-def _work(  # noqa: PLR0917 - parts of the one composition root
-    store: Store,
-    history: History,
+def _pressure(settings: Settings, store: Store, dispatcher: Dispatcher) -> Pressure:
+    disk = None if settings.is_postgres else settings.sqlite_path.absolute().parent
+    return Pressure(store, dispatcher, max_backlog=settings.max_backlog, disk=disk)
+
+
+def _work(
+    parts: Parts,
     registry: Registry,
-    directory: Directory,
     dispatcher: Dispatcher,
-    intake: Intake,
-    out: _Outbound,
     accounts: Accounts,
-    ids: Ulids,
-) -> _Work:
-    replays = Replays(store, history, registry, directory, dispatcher, intake, ids)
-    provider_api = ProviderApi(out.egress, wall_clock, time.monotonic, accounts.refreshes)
-    polls = Polls(store, directory, intake, provider_api, ids, wall_clock)
-    runners = {
-        POLL: polls.run,
-        DEFER: Deferral(history, directory, intake).run,
-        ENRICH: Enrichment(history, directory, intake, provider_api).run,
-        REFRESH: accounts.refreshes.run,
-        replays.kind: replays.run,
-    }
-    jobs = Jobs(store.log, store.database, runners, outside=(POLL, ENRICH, REFRESH))
-    return _Work(provider_api, polls, replays, jobs)
+    egress: Egress,
+) -> tuple[ProviderWork, _Work]:
+    providers = open_provider_work(parts, egress, accounts.refreshes)
+    store, history, directory, intake = parts.store, parts.history, parts.directory, parts.intake
+    replays = Replays(store, history, registry, directory, dispatcher, intake, parts.ids)
+    inside = {DEFER: Deferral(history, directory, intake).run, replays.kind: replays.run}
+    outside = {**providers.runners, REFRESH: accounts.refreshes.run}
+    jobs = Jobs(store.log, store.database, inside | outside, outside=tuple(outside))
+    return providers, _Work(replays, jobs)
 
 
 def _ingress(  # noqa: PLR0917 - parts of the one composition root

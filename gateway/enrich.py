@@ -6,7 +6,8 @@ goes out with `extra.enrichment_error` rather than nothing.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from drivers import BY_SLUG
@@ -17,33 +18,82 @@ from gateway.deferral import inbound_of
 from gateway.directory import Directory
 from gateway.intake import Intake
 from gateway.jobs import DONE, Done
+from gateway.metrics import Metrics
 from gateway.models import Installation
 from gateway.provider_api import ApiError, ProviderApi
-from gateway.store.base import Job, NewInbound
+from gateway.store.base import EventLog, Job, NewInbound
 from gateway.store.history import History
 from schemas import codec
 from schemas.request import Verified
 
 MOST_ROUNDS = 6  # of asking what is still missing
 MOST_TRIES = 8
+LONGEST_WAIT = 6 * 3600.0  # seconds that a provider's own limits may put an event off
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 900.0
+AT_ONCE = 4  # deliveries of one installation
+CALLS = 2  # that one takes, as a guess of when a turn comes
+LONGEST_TURN = 60.0
+
+
+@dataclass(slots=True)
+class _Queue:
+    """The deliveries of one installation that are at it, and those that were sent to wait."""
+
+    running: int = 0
+    waiting: set[str] = field(default_factory=set)
 
 
 class Enrichment:
     """Runs the jobs of kind `enrich`."""
 
-    def __init__(
-        self, history: History, directory: Directory, intake: Intake, api: ProviderApi
+    def __init__(  # noqa: PLR0917 - parts of one composition root
+        self,
+        event_log: EventLog,
+        history: History,
+        directory: Directory,
+        intake: Intake,
+        api: ProviderApi,
+        now: Callable[[], int],
+        metrics: Metrics,
     ) -> None:
-        self._history, self._directory = history, directory
-        self._intake, self._api = intake, api
+        self._log, self._history, self._directory = event_log, history, directory
+        self._intake, self._api, self._now, self._metrics = intake, api, now, metrics
+        self._queues: dict[str, _Queue] = {}
 
     async def run(self, job: Job) -> float | Done | None:
-        """Fetch what is missing and store the events; see jobs.Runner."""
+        """Fetch what is missing and store the events; see jobs.Runner. One installation's slow API
+        does not take the room of the others.
+        """
         doc = codec.loads(job.doc)
         installation = self._directory.installation(doc["installation_id"])
         if installation is None or installation.driver not in BY_SLUG:
             return None
+        queue = self._queues.setdefault(installation.id, _Queue())
+        if queue.running >= AT_ONCE:
+            queue.waiting.add(job.id)
+            return self._turn(installation, queue)
+        queue.running += 1
+        queue.waiting.discard(job.id)
+        try:
+            return await self._enrich(job, doc, installation)
+        finally:
+            queue.running -= 1
+            if not queue.running and not queue.waiting:
+                self._queues.pop(installation.id, None)
+
+    @staticmethod
+    def _turn(installation: Installation, queue: _Queue) -> float:
+        """Seconds until there may be room, by the provider's rate."""
+        api = BY_SLUG[installation.driver].api
+        each = CALLS * 60 / api.per_minute if api else 1.0
+        seconds = max(0.5, each * len(queue.waiting))
+        if seconds > LONGEST_TURN:
+            queue.waiting.clear()  # those that other processes took are never taken out
+        return min(seconds, LONGEST_TURN)
+
+    async def _enrich(
+        self, job: Job, doc: dict[str, Any], installation: Installation
+    ) -> float | Done | None:
         row = await self._history.stored_inbound(installation.tenant, doc["inbound_id"])
         if row is None:
             return None
@@ -52,12 +102,28 @@ class Enrichment:
         verified = restore(inbound, installation.settings, driver.parse(inbound), answers)
         try:
             receipt = await self._complete(driver, installation, row, verified, answers)
+            outcome = "completed"
         except ApiError as error:
-            if not error.permanent and job.attempts < MOST_TRIES:
-                return error.after or min(FIRST_PAUSE * 2 ** (job.attempts - 1), LONGEST_PAUSE)
-            receipt = self._given_up(driver, row, verified, error)
+            pause = self._pause(doc, row, error)
+            if pause is not None:
+                self._metrics.enriched(driver.slug, "waits" if error.waits else "failed")
+                await self._log.finish_job(job, again_in=pause, doc=codec.dumps(doc))
+                return DONE
+            receipt, outcome = self._given_up(driver, row, verified, error), "given_up"
         await self._intake.again(installation, row, receipt, finishes=(job.id, job.token))
+        self._metrics.enriched(driver.slug, outcome)
         return DONE
+
+    def _pause(self, doc: dict[str, Any], row: NewInbound, error: ApiError) -> float | None:
+        """Seconds until the next try; None when there shall be none. Waiting for a limit is no
+        try, but has an end, too.
+        """
+        tries = doc["tries"] = doc.get("tries", 0) + (not error.waits)
+        if error.permanent or tries >= MOST_TRIES:
+            return None
+        pause = error.after or min(FIRST_PAUSE * 2 ** max(0, tries - 1), LONGEST_PAUSE)
+        waited = (self._now() - row.received_at) / 1_000_000
+        return pause if not error.waits or waited + pause <= LONGEST_WAIT else None
 
     async def _complete(
         self,

@@ -24,6 +24,7 @@ SELECT count(*), min(created_at) FROM (
     ORDER BY next_at LIMIT 100000
 ) AS waiting
 """
+OVERDUE = "SELECT min(due_at) FROM jobs WHERE kind = 'poll' AND owner IS NULL"
 
 
 class Gauges:
@@ -50,12 +51,18 @@ class Gauges:
         self._fresh_until = now + EVERY
         try:
             await self._waiting()
+            await self._overdue()
         except StoreUnavailableError:
             return
         lanes = {lane.config.id: lane.breaker.state for lane in self._dispatcher.lanes}
         states = Counter((dict.fromkeys(self._shared.open_ids, "open") | lanes).values())
         for state in ("closed", "open", "half_open"):
             self._metrics.circuits.labels(state).set(states[state])
+
+    async def _overdue(self) -> None:
+        ((due_at,),) = await self._database.fetch(OVERDUE)
+        late = 0 if due_at is None else await self._database.now() - due_at
+        self._metrics.poll_lag.set(max(0.0, late / 1e6))
 
     async def _waiting(self) -> None:
         backlog: dict[str, int] = dict.fromkeys(KINDS, 0)

@@ -49,6 +49,14 @@ class Metrics:
             "oldest_waiting_seconds", "Age of the oldest waiting delivery", ["kind"], **made
         )
         self.circuits = Gauge("circuits", "Sinks by circuit state", ["state"], **made)
+        self._polls = Counter("polls", "Sweeps of lists by outcome", ["driver", "outcome"], **made)
+        self._polled = Counter(
+            "polled_events", "Events that a list told before any webhook", ["driver"], **made
+        )
+        self.poll_lag = Gauge("poll_lag_seconds", "How late the most overdue list is", **made)
+        self._enrichments = Counter(
+            "enrichments", "Completed deliveries by outcome", ["driver", "outcome"], **made
+        )
         self.websockets = Gauge("websocket_connections", "Open connections", **made)
         self.pushed = Counter("websocket_events", "Events sent to connected clients", **made)
         self.closed = Counter("websocket_closed", "Connections we closed", ["code"], **made)
@@ -84,6 +92,16 @@ class Metrics:
         pair[0].observe(seconds)
         if outcome == "succeeded":
             pair[1].observe(lag)
+
+    def polled(self, driver: str, outcome: str, found: int = 0) -> None:
+        """A sweep of a list ended, or could not go on."""
+        self._polls.labels(driver, outcome).inc()
+        if found:
+            self._polled.labels(driver).inc(found)
+
+    def enriched(self, driver: str, outcome: str) -> None:
+        """A delivery was completed, given up, or has to wait."""
+        self._enrichments.labels(driver, outcome).inc()
 
     def render(self) -> bytes:
         """The text exposition."""

@@ -138,6 +138,7 @@ class ProviderApi:
                     one = other
                     answer = await self._authorised(api, one, fetch)
             body = self._read(one, answer, fetch)
+            _refuse(api, fetch, body)
         except ApiError as error:
             if error.unauthorized:
                 await self._access.refused(one, error.reason)
@@ -257,6 +258,12 @@ class ProviderApi:
             permanent=400 <= status < 500 and status not in {401, 403, 408, 425},
             unauthorized=status in {401, 403},
         )
+
+
+def _refuse(api: Api, fetch: Fetch, body: Any) -> None:
+    refusal = api.refusal(body) if api.refusal is not None else None
+    if refusal is not None:
+        raise ApiError(f"{fetch.name}: {refusal}")
 
 
 def with_query(url: str, more: Mapping[str, str]) -> str:

@@ -19,6 +19,7 @@ from gateway.directory import Directory
 from gateway.dispatch import Dispatcher
 from gateway.drift import Drift
 from gateway.egress import Egress
+from gateway.enrich import Enrichment
 from gateway.gauges import Gauges
 from gateway.ids import Ulids
 from gateway.ingress import Ingress
@@ -72,6 +73,7 @@ class Services:
     jobs: Jobs
     provider_api: ProviderApi
     polls: Polls
+    enrichment: Enrichment
     oauth: OAuthFlow
     refreshes: Refreshes
     standing: Standing

@@ -67,16 +67,22 @@ def test_calls_carry_what_each_api_wants() -> None:
     assert login(CREDENTIALS).headers == {"Authorization": "Basic QUJD"}
 
 
-def test_pagarme_is_asked_from_a_day_before_the_last_order_known() -> None:
-    asked = parse_qs(urlsplit(pagarme.start_poll({}, NOW, {}).url).query)
-    assert asked["created_since"] == ["2026-11-20T12:00:00Z"]
+def test_pagarme_is_asked_for_what_may_have_been_paid_since() -> None:
+    def since(cursor: Mapping[str, Any]) -> list[str]:
+        return parse_qs(urlsplit(pagarme.start_poll(cursor, NOW, {}).url).query)["created_since"]
+
+    assert since({}) == ["2026-11-20T12:00:00Z"]
     orders = [{"created_at": "2026-11-21T09:00:00.1234567Z"}, {"created_at": None}]
     answer = {"data": orders, "paging": {"next": "https://elsewhere.example/orders?page=2&size=30"}}
     page = pagarme.read_poll(answer, {"since": "2026-11-21T08:00:00+00:00"})
     assert page.more == {"page": "2", "size": "30"}
-    again = parse_qs(urlsplit(pagarme.start_poll(page.cursor, NOW, {}).url).query)
-    assert again["created_since"] == ["2026-11-20T09:00:00Z"]
+    assert since(page.cursor) == ["2026-11-17T09:00:00Z"], "a boleto is paid days later"
     assert pagarme.read_poll({"data": []}, {}).cursor == {}
+    nobody_bought = pagarme.start_poll({}, NOW, {}).cursor
+    assert pagarme.read_poll({"data": []}, nobody_bought).cursor == {"since": NOW.isoformat()}
+    [poll] = pagarme.DRIVER.polls
+    assert poll.since
+    assert since(poll.since(NOW)) == ["2026-11-21T12:00:00Z"]
     probe = api_of(pagarme.DRIVER).probe
     assert probe
     assert probe({}).url == "https://api.pagar.me/core/v5/orders?size=1"
@@ -94,8 +100,28 @@ def test_caktos_history_is_read_back_to_where_the_last_sweep_began() -> None:
     assert ([i["id"] for i in newer.items], newer.more) == ([12, 11], {"page": "2"})
     rest = read(told(10, 9, 8, previous="p1", following=link), newer.cursor)
     assert ([i["id"] for i in rest.items], rest.more) == ([10], {})
-    assert rest.cursor["last"] == "12"
+    assert rest.cursor == {"last": "12"}
     assert read(told(), rest.cursor).cursor["last"] == "12"
+
+
+def test_caktos_history_is_no_news_at_first() -> None:
+    poll = cakto.DRIVER.polls[0]
+    begun = poll.start({}, NOW, {}).cursor
+    assert begun == {"since": (NOW - timedelta(hours=1)).isoformat()}
+    assert poll.start({"last": "12"}, NOW, {}).cursor == {"since": None}
+    ages = {
+        "minutes": {"createdAt": "2026-11-01T00:00:00Z", "paidAt": "2026-11-21T11:50:00Z"},
+        "a day": [{"createdAt": "2026-11-20T11:50:00Z"}],
+    }
+    rows = [{"id": n, "payload": {"data": data}} for n, data in ages.items()]
+    answer = {"previous": None, "next": "https://x.example/?page=2", "results": rows}
+    page = poll.read(answer, begun)
+    assert [i["id"] for i in page.items] == ["minutes"]
+    assert page.more == {"page": "2"}
+    older = poll.read(answer | {"previous": "p1", "results": rows[1:]}, page.cursor)
+    assert (older.items, older.more, older.cursor) == ((), {}, {"last": "minutes"})
+    assert poll.since
+    assert poll.start(poll.since(NOW), NOW, {}).cursor == {"since": NOW.isoformat()}
 
 
 def test_a_link_without_text_asks_for_nothing() -> None:

@@ -8,7 +8,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from drivers.shopify import PAGE, check_callback, read_poll, read_token, shop_of, start_poll
+from drivers.describe import Poll
+from drivers.shopify import DRIVER, check_callback, read_token, shop_of
+from drivers.verify import restore
 from schemas.errors import MalformedError
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -74,30 +76,50 @@ def test_a_shop_is_one_of_shopify(settings: dict[str, Any], told: str, shop: str
     assert shop_of(settings, told) == shop
 
 
-def test_a_sweep_starts_where_the_last_one_ended() -> None:
+ORDERS, CHECKOUTS = DRIVER.polls
+
+
+def test_a_sweep_starts_a_little_before_the_last_one_ended() -> None:
     settings = {"shop": "casaaruana", "api_version": "2026-10"}
-    first = urlsplit(start_poll({}, NOW, settings).url)
+    asked = ORDERS.start({}, NOW, settings)
+    first = urlsplit(asked.url)
     assert first.netloc == "casaaruana.myshopify.com"
     assert first.path == "/admin/api/2026-10/orders.json"
     assert parse_qs(first.query)["updated_at_min"] == ["2026-11-21T11:00:00+00:00"]
-    again = urlsplit(start_poll({"since": "2026-11-21T08:59:00-03:00"}, NOW, settings).url)
-    assert parse_qs(again.query)["updated_at_min"] == ["2026-11-21T08:59:00-03:00"]
-    with pytest.raises(MalformedError):
-        start_poll({}, NOW, {})
+    assert asked.cursor == {"since": "2026-11-21T11:00:00+00:00"}
+    for poll in (ORDERS, CHECKOUTS):
+        again = urlsplit(poll.start({"since": "2026-11-21T08:59:00-03:00"}, NOW, settings).url)
+        assert parse_qs(again.query)["updated_at_min"] == ["2026-11-21T11:54:00+00:00"]
+        with pytest.raises(MalformedError):
+            poll.start({}, NOW, {})
+    assert ORDERS.since
+    look_back = parse_qs(urlsplit(ORDERS.start(ORDERS.since(NOW), NOW, settings).url).query)
+    assert look_back["updated_at_min"] == ["2026-11-21T11:55:00+00:00"]
 
 
-def test_a_full_page_asks_for_the_next() -> None:
-    def at(minute: int) -> dict[str, Any]:
-        return {"id": minute, "updated_at": f"2026-11-21T{minute // 60:02}:{minute % 60:02}:00Z"}
-
-    full = read_poll({"orders": [at(n) for n in range(PAGE)]}, {})
-    assert full.cursor == {"since": "2026-11-21T04:09:00Z"}
-    assert full.more == {"updated_at_min": "2026-11-21T04:09:00Z"}
-    stuck = read_poll({"orders": [at(0)] * PAGE}, {})
-    assert stuck.more == {}
-    last = read_poll({"orders": [at(1)]}, {"since": "x"})
-    assert (last.cursor, last.more) == ({"since": "2026-11-21T00:01:00Z"}, {})
-    nothings: tuple[Any, ...] = ({"orders": []}, {}, None, "x")
+@pytest.mark.parametrize("poll", DRIVER.polls, ids=lambda poll: poll.name)
+def test_the_latest_change_of_a_page_is_kept(poll: Poll) -> None:
+    rows = [
+        {"id": 1, "updated_at": "2026-11-21T12:00:00Z"},
+        {"id": 2, "updated_at": "2026-11-21T10:00:00Z"},
+    ]
+    page = poll.read({poll.name: rows}, {"since": "2026-11-21T09:00:00Z"})
+    assert page.items == tuple(rows)
+    assert page.cursor == {"since": "2026-11-21T12:00:00+00:00"}
+    assert (page.more, page.next, poll.links) == ({}, None, True)
+    nothings: tuple[Any, ...] = ({poll.name: []}, {}, None, "x")
     for nothing in nothings:
-        empty = read_poll(nothing, {"since": "x"})
-        assert (empty.items, empty.cursor, empty.more) == ((), {"since": "x"}, {})
+        empty = poll.read(nothing, {"since": "2026-11-21T09:00:00Z"})
+        assert (empty.items, empty.cursor) == ((), {"since": "2026-11-21T09:00:00+00:00"})
+        assert poll.read(nothing, {}).cursor == {}
+
+
+@pytest.mark.parametrize(("age", "wait"), [(0, 3600), (50, 600), (90, 0), (None, 3600)])
+def test_a_listed_checkout_waits_only_for_the_rest_of_its_silence(
+    age: int | None, wait: int
+) -> None:
+    updated = None if age is None else (NOW - timedelta(minutes=age)).isoformat()
+    told = {"id": 7, "token": "t", "updated_at": updated}
+    inbound = CHECKOUTS.inbound(told, NOW)
+    [event] = DRIVER.normalize(restore(inbound, {}, DRIVER.parse(inbound), {}))
+    assert (event.name, event.defer_seconds, event.defer_as) == ("checkout.abandoned", wait, "t")

@@ -157,7 +157,17 @@ def test_blings_full_page_has_a_next_one() -> None:
     assert more.more == {"pagina": "3"}
     assert more.cursor["since"] == "x", "the sweep is not over"
     rest = poll.read({"data": [{"id": 1}]}, more.cursor)
-    assert (rest.more, rest.cursor) == ({}, {"since": NOW.isoformat()})
+    assert (rest.more, rest.cursor) == ({}, {"since": "x", "again": True})
+
+
+def test_bling_is_read_again_where_pages_may_have_moved() -> None:
+    """An order that changes during a sweep draws those after it to a page that is read already."""
+    poll = poll_of(bling.DRIVER)
+    before = {"since": (NOW - timedelta(hours=1)).isoformat(), "again": True}
+    start = {**before, **poll.start(before, NOW, {}).cursor, "page": 2}
+    assert poll.read({"data": []}, start).cursor == {"since": NOW.isoformat()}
+    look_back = poll.start(poll.since(NOW), NOW, {})
+    assert asked(look_back.url)["dataAlteracaoInicial"] == ["2026-11-21 08:55:00"]
 
 
 @pytest.mark.parametrize("driver", [bling.DRIVER, troquecommerce.DRIVER], ids=lambda d: d.slug)

@@ -20,14 +20,15 @@ def test_a_sweep_starts_where_the_last_one_ended() -> None:
     assert query["created[gte]"] == ["1795258800"]
     assert query["types[]"] == list(READERS)
     assert len(READERS) <= 20, "Stripe takes no more types in one question"
-    again = parse_qs(urlsplit(start_poll({"since": 7}, NOW, {}).url).query)
-    assert again["created[gte]"] == ["7"]
+    again = parse_qs(urlsplit(start_poll({"since": 2000}, NOW, {}).url).query)
+    assert again["created[gte]"] == ["1700"], "five minutes earlier"
 
 
 def test_a_page_names_the_next_by_its_last_event() -> None:
     events = [{"id": "evt_2", "created": 20}, {"id": "evt_1", "created": 10}, {"id": "evt_0"}]
     page = read_poll({"data": events, "has_more": True}, {"since": 5})
     assert page.items == tuple(events)
+    assert DRIVER.polls[0].newest_first
     assert (page.cursor, page.more) == ({"since": 20}, {"starting_after": "evt_0"})
     last = read_poll({"data": events[:1], "has_more": False}, {"since": 30})
     assert (last.cursor, last.more) == ({"since": 30}, {})
@@ -54,3 +55,10 @@ def test_a_session_that_only_saves_a_card_asks_for_nothing() -> None:
     }
     verified = restore(Inbound("POST", {}, {}, b"{}", NOW), {}, told, {})
     assert needs(verified) == ()
+
+
+def test_a_look_back_begins_at_the_time_asked_for() -> None:
+    [poll] = DRIVER.polls
+    assert poll.since
+    query = parse_qs(urlsplit(poll.start(poll.since(NOW), NOW, {}).url).query)
+    assert query["created[gte]"] == ["1795262100"]

@@ -24,26 +24,52 @@ def test_a_sweep_starts_where_the_last_one_ended() -> None:
     assert parse_qs(first.query)["modified_after"] == ["2026-11-21T11:00:00"]
     again = start_poll({"since": "2026-11-21T09:00:00"}, NOW, {"api_base_url": "http://127.0.0.1"})
     assert urlsplit(again.url).netloc == "127.0.0.1"
-    assert parse_qs(urlsplit(again.url).query)["modified_after"] == ["2026-11-21T09:00:00"]
+    assert parse_qs(urlsplit(again.url).query)["modified_after"] == ["2026-11-21T08:55:00"]
+    assert again.cursor["since"] == "2026-11-21T09:00:00"
     for nowhere in ({}, {"store_url": "loja"}, {"store_url": None}):
         with pytest.raises(MalformedError):
             start_poll({}, NOW, nowhere)
 
 
-def test_a_full_page_asks_for_the_next() -> None:
-    orders = [
-        {"id": n, "date_modified_gmt": f"2026-11-21T00:{n // 60:02}:{n % 60:02}"}
-        for n in range(PAGE)
-    ]
-    full = read_poll(orders, {})
-    assert full.more == {"modified_after": "2026-11-21T00:01:39"}
-    assert full.cursor == {"since": "2026-11-21T00:01:39"}
-    assert read_poll(orders[:1] * PAGE, {}).more == {}
-    assert read_poll(orders[:2], {}).more == {}
+def at(second: int) -> dict[str, Any]:
+    return {
+        "id": second,
+        "date_modified_gmt": f"2026-11-21T00:{second // 60:02}:{second % 60:02}",
+    }
+
+
+def test_a_full_page_asks_again_from_its_last_second() -> None:
+    begun = {"since": "2026-11-20T00:00:00", "after": "2026-11-19T23:55:00", "page": 1}
+    full = read_poll([at(n) for n in range(PAGE)], begun)
+    assert full.more == {"modified_after": "2026-11-21T00:01:38", "page": "1"}
+    assert full.cursor["since"] == "2026-11-21T00:01:39"
+    same_second = read_poll([at(99)] * PAGE, full.cursor)
+    assert same_second.more == {"modified_after": "2026-11-21T00:01:38", "page": "2"}
+    more_of_it = read_poll([at(99)] * PAGE, same_second.cursor)
+    assert more_of_it.more == {"modified_after": "2026-11-21T00:01:38", "page": "3"}
+    on = read_poll([*([at(99)] * (PAGE - 1)), at(101)], more_of_it.cursor)
+    assert on.more == {"modified_after": "2026-11-21T00:01:40", "page": "1"}
+    last = read_poll([at(101), at(102)], on.cursor)
+    assert (last.more, last.cursor) == ({}, {"since": "2026-11-21T00:01:42"})
+
+
+def test_a_page_without_orders_keeps_the_cursor() -> None:
     nothings: tuple[Any, ...] = ([], {}, None, "x")
     for nothing in nothings:
         empty = read_poll(nothing, {"since": "x"})
         assert (empty.items, empty.cursor, empty.more) == ((), {"since": "x"}, {})
+    assert read_poll([{"id": 1}] * PAGE, {"since": "x"}).more == {}
+    assert read_poll([at(1)] * PAGE, {}).more == {
+        "modified_after": "2026-11-21T00:00:00",
+        "page": "1",
+    }
+
+
+def test_a_look_back_begins_at_the_time_asked_for() -> None:
+    [poll] = DRIVER.polls
+    assert poll.since
+    asked = poll.start(poll.since(NOW), NOW, {"api_base_url": "http://127.0.0.1"})
+    assert parse_qs(urlsplit(asked.url).query)["modified_after"] == ["2026-11-21T11:55:00"]
 
 
 def test_calls_carry_key_and_secret() -> None:
