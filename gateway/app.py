@@ -42,6 +42,7 @@ from gateway.metrics import Metrics
 from gateway.models import Tenant
 from gateway.oauth_refresh import REFRESH
 from gateway.pace import Paces
+from gateway.portal.mount import mount as mount_portal
 from gateway.pressure import Pressure
 from gateway.provider_work import Parts, ProviderWork, open_provider_work
 from gateway.push import Hub, Told
@@ -76,6 +77,7 @@ def build(settings: Settings, keys: Keys) -> web.Application:
     app = web.Application(middlewares=[errors.answer_errors])
     register(app, ROUTES)
     app.cleanup_ctx.append(partial(_run, settings, keys))
+    mount_portal(app)
     app.on_shutdown.append(_drain)
     return app
 

@@ -33,13 +33,20 @@ def principal_of(services: Services, key: str | None) -> Principal:
         if services.settings.auth:
             raise UnauthorizedError("send an API key as `Authorization: Bearer …` or `apikey: …`")
         return services.admin
-    presented = digest(key)
+    found = principal_with(services, digest(key))
+    if found is None:
+        hint = ": it was cut off or mistyped" if is_mistyped(key) else ""
+        raise UnauthorizedError(f"this API key is not valid{hint}")
+    return found
+
+
+def principal_with(services: Services, presented: str) -> Principal | None:
+    """Who the key of this digest is, None when it does not work (any more)."""
     if hmac.compare_digest(presented, services.admin_digest):
         return services.admin
     found = services.directory.key(presented)
     if found is None or not found.works(presented, services.now()):
-        hint = ": it was cut off or mistyped" if is_mistyped(key) else ""
-        raise UnauthorizedError(f"this API key is not valid{hint}")
+        return None
     services.key_used(found)
     return Principal(
         found.tenant, found.id, found.name, frozenset(found.permissions), found.instance
@@ -59,9 +66,15 @@ def authorise(
     Raises UnauthorizedError or ForbiddenError.
     """
     principal = principal_of(services, presented_key(request, in_query=in_query))
-    if permission != ANY_KEY and not any(map(principal.may, (permission, *instead))):
-        raise ForbiddenError(f"this API key lacks the permission {permission}")
+    refuse_without(principal, permission, instead)
     return principal
+
+
+def refuse_without(principal: Principal, permission: str, instead: tuple[str, ...] = ()) -> None:
+    """Raises ForbiddenError unless the principal may do what needs `permission`."""
+    open_to_all = permission in {ANY_KEY, PUBLIC}
+    if not open_to_all and not any(map(principal.may, (permission, *instead))):
+        raise ForbiddenError(f"this API key lacks the permission {permission}")
 
 
 _NOBODY = Principal("", "", "", frozenset())
