@@ -131,7 +131,7 @@ async def test_nobody_is_led_away(visitor: Visitor) -> None:
 
 async def test_a_link_from_elsewhere_finds_the_session(visitor: Visitor) -> None:
     async with Visitor.of(visitor.api) as without:
-        seen = await without.see("/events?name=x", **{"Sec-Fetch-Site": "cross-site"})
+        seen = await without.see("/events?name=x", site="cross-site")
 
     assert seen.status == 200
     assert 'http-equiv="refresh" content="0;url=events?name=x"' in seen.text

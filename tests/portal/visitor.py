@@ -44,8 +44,9 @@ class Visitor:
         async with aiohttp.ClientSession(cookie_jar=jar, headers=HEADERS) as session:
             yield cls(api, session)
 
-    async def see(self, place: str = "", *, follow: bool = True, **headers: str) -> Seen:
+    async def see(self, place: str = "", *, follow: bool = True, site: str = "") -> Seen:
         url = f"{self.api.url}/portal{place}"
+        headers = {"Sec-Fetch-Site": site} if site else {}
         async with self.session.get(url, allow_redirects=follow, headers=headers) as got:
             return Seen(got.status, await got.text(), got.headers)
 
