@@ -39,15 +39,15 @@ class AdminClient:
                 ) from None
         return cls(local_url(settings), key, settings.tls_cert)
 
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        """The JSON answer. Raises AdminError with the gateway's own message."""
+    def call(self, method: str, path: str, body: Any = None, *, seconds: float = 30) -> Any:
+        """The JSON answer, waited for so long. Raises AdminError with the gateway's own message."""
         data = None if body is None else json.dumps(body).encode()
         headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
         request = urllib.request.Request(  # noqa: S310 - http(s) to our own address
             self.base_url + path, data=data, method=method, headers=headers
         )
         try:
-            with opener(self.tls_cert).open(request, timeout=30) as answer:
+            with opener(self.tls_cert).open(request, timeout=seconds) as answer:
                 return json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as error:
             raise AdminError(_told(error)) from None
@@ -58,6 +58,18 @@ class AdminClient:
             ) from None
         except ValueError:
             raise AdminError(f"what answers at {self.base_url} is no gateway") from None
+
+
+def check_health(settings: Settings, path: str) -> str:
+    """A line about the gateway that runs on this machine. Needs no key. Raises AdminError unless
+    it is well.
+    """
+    client = AdminClient(local_url(settings), "", settings.tls_cert)
+    answer = client.call("GET", path, seconds=4)
+    state = answer.get("status") if isinstance(answer, dict) else None
+    if state not in {"ok", "ready"}:
+        raise AdminError(f"what answers at {client.base_url} is no gateway")
+    return f"{client.base_url} is {state}"
 
 
 def local_url(settings: Settings) -> str:

@@ -106,6 +106,19 @@ def doctor() -> None:
 
 
 @app.command()
+def health(
+    ready: Annotated[bool, typer.Option("--ready", help="also whether the store takes writes")] = (
+        False
+    ),
+) -> None:
+    """Whether the gateway of these settings answers: exit 0 or 1, for containers and scripts."""
+    from gateway.admin_client import check_health
+
+    settings = load_settings()
+    print(_guarded(lambda: check_health(settings, "/readyz" if ready else "/healthz")))
+
+
+@app.command()
 def demo() -> None:
     """Play a real delivery through a real gateway in a temporary folder, and show each step."""
     from gateway.demo import demo as run

@@ -39,9 +39,11 @@ class Supervisor:
                 self._fork()
             with suppress(ChildProcessError):
                 pid, status = os.wait()  # goes on waiting after a signal
-                lived = time.monotonic() - self._children.pop(pid)
-                if not self._stopping:
-                    self._mourn(pid, status, lived, is_first=time.monotonic() - began < SHORT_LIFE)
+                born = self._children.pop(pid, None)
+                # As process 1 of a container it inherits orphans that are none of its own.
+                if born is not None and not self._stopping:
+                    now = time.monotonic()
+                    self._mourn(pid, status, now - born, is_first=now - began < SHORT_LIFE)
         return self._status
 
     def _mourn(self, pid: int, status: int, lived: float, *, is_first: bool) -> None:

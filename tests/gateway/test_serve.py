@@ -18,6 +18,7 @@ from tests.gateway.command import comporta, of
 from tests.gateway.pipeline import answering, eventually, ids
 from tests.sinks.receiver import receiving, until
 from tests.sinks.tls import self_signed
+from tests.test_architecture import ROOT
 
 WORKERS = 2
 
@@ -133,6 +134,28 @@ async def test_workers_that_cannot_start_are_not_started_for_ever(
             assert await asyncio.wait_for(process.wait(), 30) == 1
 
         assert "comporta: worker: " in running.log
+
+
+ADOPTED = """
+import os, signal, time
+from gateway.supervisor import Supervisor
+
+if os.fork() == 0:
+    os._exit(0)  # nobody's child but its: what process 1 of a container inherits
+
+def work(alive):
+    time.sleep(0.3)
+    os.kill(os.getppid(), signal.SIGTERM)
+    time.sleep(30)
+
+raise SystemExit(Supervisor(1, work).run())
+"""
+
+
+async def test_a_supervisor_buries_orphans_that_are_not_its_own() -> None:
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", ADOPTED, cwd=ROOT)
+
+    assert await asyncio.wait_for(process.wait(), 20) == 0
 
 
 @pytest.fixture
