@@ -40,11 +40,11 @@ demo: setup ## See a webhook go through, end to end, in a minute
 	$(BIN)/comporta demo
 
 .PHONY: check
-check: setup ## Everything that needs no running: format, lint, types, layers, shape
+check: setup ## Everything that needs no running: format, lint, types, layers, shape, documents
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
-	$(BIN)/pytest -q tests/test_architecture.py
+	$(BIN)/pytest -q tests/test_architecture.py tests/test_documents.py
 
 .PHONY: fmt
 fmt: setup ## Format the code and repair what can be repaired

@@ -40,6 +40,9 @@ QUERY: dict[str, Schema] = {
     "events": TEXT
     | {"description": "Comma list of event names; all when left out.", "examples": ["order.paid"]},
     "since": TEXT | {"description": "An event's id: first what came after it, then live."},
+    "state": TEXT | {"description": "What the authorization URL carried."},
+    "code": TEXT | {"description": "What the provider gives in exchange for the owner's consent."},
+    "error": TEXT | {"description": "Why the provider refused."},
     "tenant": TEXT | {"description": "Part of the signed URL."},
     "expires": {"type": "integer", "description": "Part of the signed URL: Unix seconds."},
     "signature": TEXT | {"description": "Part of the signed URL."},

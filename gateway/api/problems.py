@@ -41,12 +41,16 @@ CODES: dict[int, dict[str, str]] = {
         "unknown_event": "there is no event of this name",
         "unknown_since": "the instance has no such event (any more)",
         "upgrade_required": "a websocket was expected",
+        "invalid_state": "the state of an authorization is not ours",
+        "state_expired": "the authorization took too long",
+        "state_used": "the authorization was completed already",
         "unparsable_body": "a provider's delivery is not what its content type says",
         "repeated_header": "what proves or names a delivery came twice",
     },
     401: {"verification_failed": "a provider's delivery is not proven to be genuine"},
     403: {
         "origin_not_allowed": "the page's origin is not among COMPORTA_CORS_ORIGINS",
+        "invalid_callback": "the provider's signature on a callback does not hold",
         "invalid_claim": "the signature of the URL does not hold",
     },
     409: {

@@ -243,6 +243,10 @@ ROUTES: tuple[Route, ...] = (
         body=NewPurge,
         answer=Data[ReplayData],
         status=202,
+        doc=Doc(
+            about="Followed and steered as a replay is.",
+            examples={"Dead letters of a sink": {"filter": {"sink": "webhook"}}},
+        ),
     ),
     Route(
         method="GET",

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from aiohttp import web
 from cryptography.fernet import Fernet
-from openapi_spec_validator import OpenAPIV31SpecValidator
 
 import gateway
 from gateway.api import problems
@@ -65,10 +64,6 @@ def test_a_route_that_is_not_described_would_be_seen(tmp_path: Path) -> None:
     }
 
 
-def test_it_is_openapi_3_1() -> None:
-    OpenAPIV31SpecValidator(json.loads(json.dumps(openapi()))).validate()
-
-
 def test_no_schema_is_dangling_or_idle() -> None:
     used = set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(openapi())))
 
@@ -93,7 +88,7 @@ def test_a_good_answer_is_described(route: Route) -> None:
     said = operation(route)["responses"][str(route.status)]
 
     assert said["description"]
-    empty = route.status in {101, 204} or route.path == "/socket.io"
+    empty = route.status in {101, 204, 302} or route.path == "/socket.io"
     assert bool(said.get("content")) is not empty
     if route.permission != PUBLIC:
         assert "401" in operation(route)["responses"]

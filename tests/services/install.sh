@@ -14,6 +14,7 @@ missing=()
 { found node && found npm; } || missing+=(nodejs npm) # a Socket.IO client of the kind browsers have
 found php || missing+=(php-cli)                   # runs the receiver we give to PHP shops
 found systemd-analyze || missing+=(systemd)       # judges the unit in deploy/; nothing of it is started
+found chromium || missing+=(chromium)            # opens pages as their readers do
 [ "${#missing[@]}" -gt 0 ] || exit 0
 
 if [ "$(id -u)" -eq 0 ]; then as_root=(); elif sudo -n true 2>/dev/null; then as_root=(sudo -n); else no_root=1; fi
