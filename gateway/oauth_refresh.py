@@ -37,7 +37,7 @@ LIFE_SHARE = 5
 SECOND = 1_000_000
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 300.0
 STORE_PAUSE = 1.0
-JUST_GOT = 60 * SECOND  # a token this young that is refused is not worth another
+JUST_GOT = 60 * SECOND  # a token got in place of a refused one, refused at that age, is the last
 SOON = 2.0
 NEVER = 1 << 62
 
@@ -49,13 +49,16 @@ WHERE jobs.owner IS NULL AND jobs.due_at > excluded.due_at RETURNING id"""
 HURRY = "UPDATE jobs SET due_at = $1, doc = $2 WHERE ukey = $3 AND owner IS NULL RETURNING id"
 
 
-def kept(token: Token, now: int, before: str | None = None) -> dict[str, Any]:
+def kept(
+    token: Token, now: int, before: str | None = None, *, instead: bool = False
+) -> dict[str, Any]:
     """A token as an installation keeps it (`Installation.oauth`); times in microseconds.
 
-    `before`: the refresh token to go on with where the answer brings none.
+    `before`: the refresh token to go on with where the answer brings none. `instead`: it takes the
+    place of one that the provider's API refused.
     """
     ends = None if token.expires_at is None else micros(token.expires_at)
-    told = asdict(token) | {"expires_at": ends, "obtained_at": now}
+    told = asdict(token) | {"expires_at": ends, "obtained_at": now, "instead": instead}
     return told | {"refresh_token": token.refresh_token or before}
 
 
@@ -67,6 +70,7 @@ class Held:
     refresh_token: str | None
     obtained: int
     ends: int
+    instead: bool = False
 
     @classmethod
     def of(cls, installation: Installation) -> Held | None:
@@ -80,6 +84,7 @@ class Held:
             refresh_token=kept.get("refresh_token"),
             obtained=int(kept.get("obtained_at") or 0),
             ends=NEVER if ends is None else int(ends),
+            instead=bool(kept.get("instead")),
         )
 
     @property
@@ -141,7 +146,8 @@ class Refreshes:
         now_held = Held.of(newest) if newest else None
         if now_held is not None and now_held.text != held.text:
             return newest  # renewed by another process meanwhile
-        if newest is None or held.refresh_token is None or self._now() - held.obtained < JUST_GOT:
+        is_last = held.instead and self._now() - held.obtained < JUST_GOT
+        if newest is None or held.refresh_token is None or is_last:
             return None
         await self._hurry(newest, held)
         raise ApiError("the access token was refused and is being renewed", after=SOON)
@@ -198,9 +204,12 @@ class Refreshes:
         if held.refresh_token is None:
             await self._lose(one, held, "the access token has ended: authorise again")
             return None
-        return await self._renew(driver, one, held, job)
+        return await self._renew(driver, one, held, job, instead=is_rejected)
 
-    async def _renew(self, driver: Driver, one: Installation, held: Held, job: Job) -> float | None:
+    async def _renew(
+        self, driver: Driver, one: Installation, held: Held, job: Job, *, instead: bool
+    ) -> float | None:
+        """Ask for the next token, and store it."""
         client = oauth_client(self._directory.driver_settings(one.tenant, one.driver))
         refresh_token = held.refresh_token or ""
         try:
@@ -215,7 +224,7 @@ class Refreshes:
                 "oauth.not_refreshed", installation_id=one.id, reason=error.reason, next_in=pause
             )
             return pause if error.after is None else error.after
-        fresh = kept(token, self._now(), refresh_token)
+        fresh = kept(token, self._now(), refresh_token, instead=instead)
         saved = await self._keep(one.id, held, fresh)
         renewed = Held.of(saved) if saved else None
         log.get().info("oauth.refreshed", installation_id=one.id, driver=one.driver)

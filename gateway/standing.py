@@ -50,19 +50,20 @@ class Standing:
         again when somebody else changed the installation meanwhile. Raises NotFoundError when it is
         gone, and whatever `made` raises.
         """
+        note_id = self._ids()
 
         def noted(current: Installation) -> Installation:
             update = made(current)
             if update is None:
                 return current
-            note = {"id": self._ids(), "from": current.status, "at": self._now(), "cause": cause}
+            note = {"id": note_id, "from": current.status, "at": self._now(), "cause": cause}
             info = {**update.get("info", current.info), UNTOLD: note}
             return current.model_copy(update={**update, "info": info})
 
         saved = await change(
             self._directory, "installation", lambda: self._directory.installation(ident), noted
         )
-        if UNTOLD in saved.info:
+        if saved.info.get(UNTOLD, {}).get("id") == note_id:
             log.get().info(
                 "installation.moved",
                 installation_id=ident,

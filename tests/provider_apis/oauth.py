@@ -43,7 +43,8 @@ class Authority:
 
     `lifetime`: seconds of an access token, None for tokens that never end. `scope`: granted instead
     of what was asked for. `busy`: answers of 429 still to come. `gate`: while it is closed, the
-    token endpoint does not answer. `api`: path to answer, behind a valid token.
+    token endpoint does not answer, and `waiting` counts who waits. `api`: path to answer, behind a
+    valid token.
     """
 
     lifetime: float | None = 3600
@@ -59,6 +60,7 @@ class Authority:
     refreshed: list[str] = field(default_factory=list)
     called: list[tuple[str, int]] = field(default_factory=list)
     made: int = 0
+    waiting: int = 0
 
     def __post_init__(self) -> None:
         self.gate.set()
@@ -86,8 +88,10 @@ class Authority:
     # What the gateway does.
 
     async def token(self, request: web.Request) -> web.Response:
-        await self.gate.wait()
         body = await request.read()
+        self.waiting += 1
+        await self.gate.wait()
+        self.waiting -= 1
         try:
             self.check_pace()
             form = self.form(request, body)
