@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -116,6 +117,29 @@ def health(
 
     settings = load_settings()
     print(_guarded(lambda: check_health(settings, "/readyz" if ready else "/healthz")))
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="where to; it must not exist yet")],
+    with_keys: Annotated[
+        bool, typer.Option("--with-keys", help="the encryption key too, as FILE.key")
+    ] = False,
+) -> None:
+    """Copy the embedded store to a file, while it is served or while it is not."""
+    from gateway.backup import back_up
+
+    settings = load_settings()
+    _guarded(lambda: back_up(settings, file, print, with_keys=with_keys))
+
+
+@app.command()
+def restore(file: Annotated[Path, typer.Argument(help="what `comporta backup` made")]) -> None:
+    """Put a backup in the place of the embedded store; stop the gateway first."""
+    from gateway.backup import restore as run
+
+    settings = load_settings()
+    _guarded(lambda: run(settings, file, print))
 
 
 @app.command()

@@ -30,6 +30,7 @@ def _commands(app: typer.Typer, before: str = "") -> list[str]:
 COMMANDS = _commands(app)
 PROMISED = {
     *("serve", "migrate", "demo", "doctor", "drivers", "send", "replay", "renormalize"),
+    *("backup", "restore"),
     *("keys create", "keys list", "keys revoke", "keys generate-secret"),
 }
 # What `--help` has no business loading.
