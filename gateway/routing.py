@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, Protocol
 
 import jmespath
@@ -33,10 +33,14 @@ def targets(
     A disabled sink gets it too: its deliveries are held until it is enabled. One that we switched
     off likewise.
     """
-    shown = cache(document)
-    return tuple(
-        s for s in sinks if wants(s, name) and (s.filter is None or passes(s.filter, shown()))
-    )
+    seen: list[Any] = []  # what filters are shown, once one asks
+
+    def holds(expression: str) -> bool:
+        if not seen:
+            seen.append(document())
+        return passes(expression, seen[0])
+
+    return tuple(s for s in sinks if wants(s, name) and (s.filter is None or holds(s.filter)))
 
 
 def passes(expression: str, document: Any) -> bool:
