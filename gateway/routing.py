@@ -11,7 +11,7 @@ import jmespath
 import orjson
 from jmespath.exceptions import JMESPathError
 
-from schemas.events import Event, StoredEvent, key_of
+from schemas.events import ON_REQUEST, Event, StoredEvent, key_of
 from schemas.sink_config import SinkConfig
 
 # What searching may raise: the library's own, and what its functions let through. A filter must
@@ -20,8 +20,8 @@ _FAILED = (JMESPathError, TypeError, ValueError, LookupError, ArithmeticError, R
 
 
 def wants(sink: SinkConfig, name: str) -> bool:
-    """Whether a sink's list of events has this one; an empty list is all."""
-    return not sink.events or key_of(name) in sink.events
+    """Whether a sink's list of events has this one; an empty list is all but those ON_REQUEST."""
+    return key_of(name) in sink.events if sink.events else name not in ON_REQUEST
 
 
 def targets(

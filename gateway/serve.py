@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import ssl
@@ -69,6 +70,7 @@ async def _serve(settings: Settings, keys: Keys, parent: int | None) -> int:
             reuse_port=settings.workers > 1 or None,
         )
         await site.start()
+        _settle_memory()
         log.get().info("gateway.started", host=settings.host, port=settings.port, version=VERSION)
         await stop.wait()
         log.get().info("gateway.stopping")
@@ -76,6 +78,15 @@ async def _serve(settings: Settings, keys: Keys, parent: int | None) -> int:
         await runner.cleanup()
     log.get().info("gateway.stopped")
     return 0
+
+
+def _settle_memory() -> None:
+    """Keep the collector from walking what was loaded at the start, over and over: events leave few
+    cycles behind, and none that grow.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(5_000, 20, 50)
 
 
 def runner_of(app: web.Application, shutdown_seconds: float) -> web.AppRunner:

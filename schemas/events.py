@@ -62,6 +62,9 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "sink": ("sink.circuit_opened", "sink.circuit_closed", "sink.disabled"),
 }
 
+# They tell of the gateway's own plumbing and can come often: only who names them gets them.
+ON_REQUEST = frozenset({"sink.circuit_opened", "sink.circuit_closed"})
+
 # Evolution API: config key -> wire name, https://doc.evolution-api.com/v2/en/configuration/webhooks
 # The 21 names of the first group are those every version knows; the rest came later or left again.
 MESSAGING: dict[str, str] = {
