@@ -8,6 +8,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+READY := $(VENV)/.ready
 CODE := gateway sinks drivers schemas
 WORKERS ?= 2
 ARGS ?=
@@ -29,14 +30,21 @@ $(STAMP): constraints.txt pyproject.toml | $(BIN)/python
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@$(BIN)/pip check >/dev/null || { $(BIN)/pip check >&2; exit 1; }
+	@touch $@ $(READY)
+
+# What running it takes is a quarter of what developing it takes; where that is installed, it serves, too.
+$(READY): deploy/requirements.txt pyproject.toml | $(BIN)/python
+	@echo "Installing Comporta into $(VENV)"
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r deploy/requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .PHONY: run
-run: setup ## Serve on 127.0.0.1:8080 with the embedded store in ./data
+run: $(READY) ## Serve on 127.0.0.1:8080 with the embedded store in ./data
 	$(BIN)/comporta serve
 
 .PHONY: demo
-demo: setup ## See a webhook go through, end to end, in a minute
+demo: $(READY) ## See a webhook go through, end to end, in a minute
 	$(BIN)/comporta demo
 
 .PHONY: check
@@ -104,6 +112,8 @@ $(BIN)/uv: | $(BIN)/python
 lock: | $(BIN)/uv ## Resolve pyproject.toml into constraints.txt again (ARGS=--upgrade for newer versions)
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --quiet --output-file constraints.txt $(ARGS)
+	$(BIN)/uv pip compile pyproject.toml --extra build --constraint constraints.txt --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file deploy/requirements.txt
 
 .PHONY: clean
 clean: ## Remove what tools left behind (not .venv, not ./data)

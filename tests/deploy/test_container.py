@@ -6,12 +6,15 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from jsonschema import Draft7Validator
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from gateway.settings import Settings, variables
 from tests.e2e.program import Program, free_port
@@ -55,8 +58,31 @@ def test_the_build_sees_what_it_copies_and_no_more() -> None:
     ignore = lines(ROOT / ".dockerignore")
     assert ignore[0] == "*"
     let_in = {line.removeprefix("!") for line in ignore if line.startswith("!")}
-    copied = re.findall(r"^COPY (?!--from)(.*) \./$", DOCKERFILE.read_text(), re.MULTILINE)
-    assert {*PACKAGES, *copied[0].split(), "LICENSE", "README.md"} == let_in
+    assert let_in == {
+        *PACKAGES,
+        "pyproject.toml",
+        "deploy/requirements.txt",
+        "LICENSE",
+        "README.md",
+    }
+    for line in re.findall(r"^COPY (?!--from)(.*) \./$", DOCKERFILE.read_text(), re.MULTILINE):
+        assert set(line.split()) <= let_in
+
+
+def pins(path: Path) -> dict[str, str]:
+    """What a lock says of each package: its version and its hashes."""
+    text = path.read_text().replace("\\\n", " ")
+    found = re.findall(r"^([\w.-]+==\S+)(.*?)$", text, re.MULTILINE)
+    return {name: " ".join(sorted(re.findall(r"--hash=\S+", rest))) for name, rest in found}
+
+
+def test_what_is_deployed_is_what_is_tested() -> None:
+    deployed, tested = pins(DEPLOY / "requirements.txt"), pins(ROOT / "constraints.txt")
+    assert len(deployed) > 40
+    assert deployed == {name: tested.get(name, "") for name in deployed}
+    given = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    wanted = {canonicalize_name(Requirement(line).name) for line in given}
+    assert wanted <= {canonicalize_name(name.partition("==")[0]) for name in deployed}
 
 
 def filled(text: str) -> Any:
