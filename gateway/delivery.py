@@ -55,6 +55,7 @@ def delivery(  # noqa: PLR0917 - parts of the one composition root
         leased_for=life.leased_for,
         circuits=circuits,
         observe=metrics.delivered,
+        lost=metrics.lease_lost.inc,
         crash=crash_at(settings.crash_at),
     )
     dispatcher = Dispatcher(store.log, directory, context, clocks, options)

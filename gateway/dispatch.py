@@ -47,13 +47,17 @@ class Circuits(Protocol):
         """This process found that a sink works again."""
 
 
+def _unheard(_count: int) -> None:
+    """For whoever is not interested."""
+
+
 @dataclass(slots=True, frozen=True, kw_only=True)
 class Options:
     """What the dispatcher is told. `schedule`: seconds between tries. `random`: in [0, 1).
 
     `disable(sink, reason)`: a sink wants nothing any more. `recovered(sink)`: it works again.
     `gone(sink)`: deliveries wait for a sink that is not configured. `leased_for(seconds)`: the ids
-    of deliveries whose lease this node took longer ago.
+    of deliveries whose lease this node took longer ago. `lost(n)`: so many results came too late.
     """
 
     schedule: Sequence[float]
@@ -65,6 +69,7 @@ class Options:
     leased_for: Callable[[float], Awaitable[Sequence[str]]]
     circuits: Circuits
     observe: Callable[[str, str, float, float], None]
+    lost: Callable[[int], None] = _unheard
     crash: Callable[[str], None]
 
 
@@ -84,7 +89,7 @@ class Dispatcher:
         self._lanes: dict[str, Lane] = {}
         self._retired: set[Lane] = set()
         self._passed_over: dict[str, float] = {}  # sinks not to look at until then
-        self._settler = Settler(event_log, self.wake, options.crash)
+        self._settler = Settler(event_log, self.wake, options.lost, options.crash)
         self._errands = Errands()
         self._claim_now = asyncio.Event()
         self._loops: dict[str, asyncio.Task[None]] = {}
@@ -165,6 +170,10 @@ class Dispatcher:
                 self._settler.give_back((item.id,))
             else:
                 lane.offer((item,))
+
+    def disown(self, ids: Iterable[str]) -> None:
+        """Give back leases that this process may hold without having the deliveries."""
+        self._settler.give_back(ids)
 
     def waits(self, sink_id: str) -> None:
         """A delivery to this sink was stored without a lease: claim it as soon as there is room."""

@@ -32,6 +32,7 @@ from gateway.store.base import (
 )
 from gateway.store.keys import stored_event
 from schemas import codec
+from schemas.errors import InDoubtError
 from schemas.events import WEIGHTS, Event
 from schemas.request import Inbound
 from schemas.sink_config import SinkConfig
@@ -179,7 +180,13 @@ class Intake:
         )
 
     async def _commit(self, item: Append) -> Appended:
-        told = await self._log.append(item)
+        try:
+            told = await self._log.append(item)
+        except InDoubtError:
+            # If they are there, this process holds their leases and nobody else would send them.
+            leased = (d.id for e in item.events for d in e.deliveries if d.leased)
+            self._dispatcher.disown(leased)
+            raise
         if item.events and not told.duplicate and not told.lost:
             self._send(item, told)
         return told

@@ -44,6 +44,9 @@ class Metrics:
             buckets=LAG_BUCKETS,
             **made,
         )
+        self.lease_lost = Counter(
+            "lease_lost", "Results dropped because another process had taken over", **made
+        )
         self.backlog = Gauge("backlog", "Deliveries waiting", ["kind"], **made)
         self.oldest = Gauge(
             "oldest_waiting_seconds", "Age of the oldest waiting delivery", ["kind"], **made

@@ -80,13 +80,18 @@ def _put_off(
 
 class Settler:
     """Writes results and gives back leases. `run` it; `end` lets it finish. `wake`: called when
-    something that was written may be claimed now.
+    something that was written may be claimed now. `lost`: called with how many results came when
+    their lease was somebody else's.
     """
 
     def __init__(
-        self, event_log: EventLog, wake: Callable[[], None], crash: Callable[[str], None]
+        self,
+        event_log: EventLog,
+        wake: Callable[[], None],
+        lost: Callable[[int], None],
+        crash: Callable[[str], None],
     ) -> None:
-        self._log, self._wake, self._crash = event_log, wake, crash
+        self._log, self._wake, self._lost, self._crash = event_log, wake, lost, crash
         self._results: list[Settlement] = []
         self._returned: list[str] = []
         self._writing: list[Settlement] = []
@@ -143,6 +148,7 @@ class Settler:
             self._writing = []
         self._crash("after_settle")
         if lost:
+            self._lost(lost)
             log.get().warning("delivery.lease_lost", count=lost)
         if wanted:
             self._wake()

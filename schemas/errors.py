@@ -50,6 +50,10 @@ class StoreUnavailableError(ComportaError):
     """The store cannot commit right now."""
 
 
+class InDoubtError(StoreUnavailableError):
+    """Nobody knows whether the store committed: the answer was lost."""
+
+
 class RequestError(ComportaError):
     """The request cannot be served."""
 

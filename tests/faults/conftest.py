@@ -71,6 +71,10 @@ class Scene:
         """What the ledger says, with what this gateway says still waits."""
         return await audit(program, self.ledger, self.witness.arrivals)
 
+    def must_be_within(self, seconds: float, limit: float) -> None:
+        """Judge a time, in a full run only: in short, nobody knows what else the machine does."""
+        assert seconds < limit or not self.full, f"took {seconds:.1f} s, not {limit:.0f} s"
+
     def report(
         self,
         fault: str,
@@ -110,9 +114,9 @@ async def nodes(tmp_path: Path) -> AsyncIterator[Nodes]:
     """Makes gateways that share a PostgreSQL store, and starts them."""
     async with AsyncExitStack() as stack:
 
-        async def make(store: str, count: int, **environ: str) -> list[Program]:
+        async def make(store: str, count: int, *, first: int = 0, **environ: str) -> list[Program]:
             made = []
-            for number in range(count):
+            for number in range(first, first + count):
                 folder = tmp_path / f"node-{number}"
                 folder.mkdir(exist_ok=True)
                 one = await stack.enter_async_context(program(folder, STORE=store, **environ))

@@ -41,7 +41,9 @@ class Window:
 
 @dataclass(slots=True)
 class Audit:
-    """What the ledger says. `hold` fails the test unless it is clean."""
+    """What the ledger says. `pending`: what waits and has never arrived. `hold` fails the test
+    unless it is clean.
+    """
 
     acknowledged: int
     delivered: int
@@ -103,7 +105,7 @@ class Ledger:
         return Audit(
             acknowledged=len(self.acknowledged),
             delivered=len(copies),
-            pending=len(set(pending)),
+            pending=len(set(pending) - copies.keys()),
             dead=len(set(dead)),
             lost=set(self.acknowledged.values()) - known,
             duplicates=len(arrivals) - len(copies),

@@ -18,13 +18,14 @@ PATIENCE = 60.0
 AGAIN = 0.05  # seconds until it tells an order again; real ones take longer
 LOST = (OSError, aiohttp.ClientError, TimeoutError)
 INSTANCE = "loja-1"
+JSON = {"Content-Type": "application/json"}
 
 
 class Provider:
     """Tells any of some gateways that share a store. Whatever they answer is counted.
 
     `wrong`: answers that a fault must not cause, for the test to find empty. `known`: the orders
-    that were answered as known already.
+    that were answered as known already; `first`: as new.
     """
 
     def __init__(self, programs: Sequence[Program], ingest_url: str, ledger: Ledger) -> None:
@@ -39,6 +40,7 @@ class Provider:
         self.answers: Counter[int] = Counter()
         self.wrong: list[str] = []
         self.known: set[int] = set()
+        self.first: set[int] = set()
 
     async def close(self) -> None:
         await self._session.close()
@@ -53,8 +55,7 @@ class Provider:
                 if answer.status == 200:
                     [event] = (await answer.json())["events"]
                     self._ledger.acknowledge(f"order-{number:06d}", event["id"])
-                    if event["duplicate"]:
-                        self.known.add(number)
+                    (self.known if event["duplicate"] else self.first).add(number)
                 elif answer.status != 503 or not answer.headers.get("Retry-After"):
                     self.wrong.append(f"{answer.status}: {(await answer.text())[:200]}")
                 self.answers[answer.status] += 1
@@ -70,6 +71,10 @@ class Provider:
             while await self.tell(number) != 200:  # noqa: ASYNC110 - the gateway is asked, it does not tell
                 await asyncio.sleep(AGAIN)
         return number
+
+    async def tells(self, program: Program) -> bool:
+        """Whether a new order is acknowledged by this one."""
+        return await self.tell(self.fresh(), program) == 200
 
     def fresh(self) -> int:
         """The number of an order that was not told yet."""
@@ -120,6 +125,16 @@ async def providing(
     shop = await programs[0].install("kiwify", INSTANCE, SECRET)
     provider = Provider(programs, shop["ingest_url"], ledger)
     try:
+        for program in programs:
+            await _knows(program, shop["ingest_url"])
         yield provider
     finally:
         await provider.close()
+
+
+async def _knows(program: Program, ingest_url: str) -> None:
+    """Wait until a program has heard of a shop that another was told of."""
+    url = program.url + urlsplit(ingest_url).path
+    async with asyncio.timeout(PATIENCE):
+        while (await program.post(url, b"{}", JSON)).status == 404:  # noqa: ASYNC110 - it does not tell
+            await asyncio.sleep(AGAIN)

@@ -11,10 +11,10 @@ from gateway.store.base import Store
 from gateway.store.keys import fact_digest, scope_of
 from gateway.store.postgres import PostgresStore
 from schemas.errors import StoreUnavailableError
+from tests.faults.proxy import proxy_to
 from tests.services import Postgres, fresh_database
 from tests.store.rows import Clock, Maker, claim_all, count, delivered
 from tests.store.waiting import until, until_true
-from tests.store.wires import wire_to
 
 COMMIT = b"COMMIT\0"  # the whole of a simple query
 COMMITTED = (
@@ -84,7 +84,7 @@ async def test_what_was_acknowledged_survives_a_restart(
 
 
 async def test_a_commit_whose_answer_is_lost_is_unavailable(url: str, make: Maker) -> None:
-    async with wire_to(url) as wire:
+    async with proxy_to(url) as wire:
         store = await open_store(wire.url, node="node-a", lease_seconds=30)
         await store.log.append(make.sent("a"))
         item = make.sent("a")
@@ -102,7 +102,7 @@ async def test_a_commit_whose_answer_is_lost_is_unavailable(url: str, make: Make
 
 
 async def test_a_settle_whose_answer_is_lost_is_unavailable(url: str, make: Maker) -> None:
-    async with wire_to(url) as wire:
+    async with proxy_to(url) as wire:
         store = await open_store(wire.url, node="node-a", lease_seconds=30)
         await store.log.append(make.sent("a"))
         [leased] = await claim_all(store.log, "a")
@@ -115,7 +115,7 @@ async def test_a_settle_whose_answer_is_lost_is_unavailable(url: str, make: Make
 
 
 async def test_cut_wires_are_replaced(url: str, make: Maker) -> None:
-    async with wire_to(url) as wire:
+    async with proxy_to(url) as wire:
         store = await open_store(wire.url, node="node-a", lease_seconds=30)
         for _ in range(5):
             await asyncio.gather(*(store.database.now() for _ in range(8)))

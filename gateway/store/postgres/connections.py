@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from schemas.errors import StoreUnavailableError
+from schemas.errors import InDoubtError, StoreUnavailableError
 
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
@@ -137,18 +137,20 @@ class Connections:
         self, first: str = "", *, read_only: bool = False
     ) -> AsyncIterator[Connection]:
         """A transaction, committed at the end, undone by any error. When the result of COMMIT is
-        not known the answer is StoreUnavailableError: who tries again meets the unique keys.
+        not known the answer is InDoubtError: who tries again meets the unique keys.
         `first`: a statement that goes along with BEGIN.
         """
         begin = self._options.begin(read_only=read_only)
         connection = await self._begun(f"{begin}; {first}" if first else begin)
+        kind = StoreUnavailableError
         try:
             try:
                 yield connection
+                kind = InDoubtError
                 await connection.execute("COMMIT")
             except NOT_NOW as error:
                 await self._expire_after(error)
-                raise unavailable(error) from error
+                raise kind(unavailable(error).message) from error
         except asyncio.CancelledError:
             _cut(connection)  # what it was doing goes no further, and locks nothing
             raise

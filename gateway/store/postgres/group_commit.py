@@ -116,7 +116,7 @@ class GroupCommit(Generic[T, R]):
             answers = await self._write([ticket.item for ticket in batch])
         except StoreUnavailableError as error:
             for ticket in batch:  # each its own: a traceback grows with every raise
-                _fail((ticket,), StoreUnavailableError(error.message))
+                _fail((ticket,), type(error)(error.message))
         except Exception as error:  # noqa: BLE001 - whatever it is, one item's caller must hear it
             if len(batch) == 1:
                 _fail(batch, error)

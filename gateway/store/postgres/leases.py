@@ -5,6 +5,7 @@ Whoever waits for a row here skips it, so that nothing here can be part of a dea
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 
 import asyncpg
@@ -16,6 +17,8 @@ from gateway.store.stored_event import COLUMNS, stored_event_from
 SLICE = 500
 CANDIDATES = 64  # of an ordered sink, looked at in one statement
 ROUNDS = 20  # of them in one claim
+RELEASES = 5  # tries to give something back
+PAUSE = 0.02  # seconds between them
 _EVENT = ", ".join("e." + name for name in COLUMNS)
 _TAKEN = """
 taken AS (
@@ -181,9 +184,16 @@ async def release(
     connections: Connections, node: str, ids: Sequence[str] | None, now: int | None
 ) -> None:
     """Give back some of a node's deliveries, or all it holds, jobs included."""
-    await _free(connections, [node], ids, now)
     if ids is None:
+        await _free(connections, [node], None, now)
         await connections.write(RELEASE_JOBS, node)
+        return
+    left = set(ids)
+    for _ in range(RELEASES):
+        left -= await _free(connections, [node], list(left), now)
+        if not left:
+            return
+        await asyncio.sleep(PAUSE)  # who claims just now may hold their rows, and then lets go
 
 
 async def beat(connections: Connections, node: str, lease_seconds: float, now: int | None) -> int:
@@ -192,16 +202,16 @@ async def beat(connections: Connections, node: str, lease_seconds: float, now: i
     await connections.write(BURY, node, now)
     orphaned = [row[0] for row in await connections.fetch(ORPHANED)]
     await connections.write(FREE_JOBS)
-    return await _free(connections, orphaned, None, now) if orphaned else 0
+    return len(await _free(connections, orphaned, None, now)) if orphaned else 0
 
 
 async def _free(
     connections: Connections, owners: Sequence[str], ids: Sequence[str] | None, now: int | None
-) -> int:
-    """Slice by slice, so that no transaction is long."""
-    total = 0
+) -> set[str]:
+    """Slice by slice, so that no transaction is long; gives those that are free now."""
+    free: set[str] = set()
     while True:
         freed = await connections.write(FREE, owners, now, ids, SLICE)
-        total += len(freed)
+        free.update(row[0] for row in freed)
         if len(freed) < SLICE:
-            return total
+            return free
