@@ -22,6 +22,7 @@ from gateway.api.auth import register
 from gateway.api.router import ROUTES
 from gateway.background import Errands, forever
 from gateway.bootstrap import Keys
+from gateway.callers import Callers
 from gateway.chats import Chats
 from gateway.claims import PURPOSE, Claims
 from gateway.crash import crash_at
@@ -51,6 +52,7 @@ from gateway.retention import Ages, Retention
 from gateway.security import EVERYTHING, Principal, digest
 from gateway.services import SERVICES, Services
 from gateway.settings import Settings, SettingsError
+from gateway.sources import Sources
 from gateway.store import open_store
 from gateway.store.base import Store
 from gateway.store.history import History
@@ -157,6 +159,7 @@ async def wire(
         ingress=ingress,
         drift=drift,
         key_use=KeyUse(directory),
+        callers=Callers.of(settings, store.database, keys.vault, ids, wall_clock, time.monotonic),
         pressure=pressure,
         metrics=metrics,
         gauges=Gauges(
@@ -237,6 +240,7 @@ def _ingress(  # noqa: PLR0917 - parts of the one composition root
         monotonic=time.monotonic,
         random=random_module.random,
         key_sets=KeySets(egress, time.monotonic),
+        source=Sources(settings.trusted_proxies).of,
         crash=crash_at(settings.crash_at),
     )
 
@@ -316,6 +320,7 @@ def _start(services: Services) -> list[asyncio.Task[None]]:
         "jobs": services.jobs.run,
         "drift": services.drift.run,
         "key_use": services.key_use.run,
+        "callers": services.callers.run,
         "retention": _retention(services).run,
         "polls": services.polls.ensure_all,
         "refreshes": services.refreshes.ensure_all,

@@ -78,6 +78,7 @@ class Ingress:
     monotonic: Callable[[], float]
     random: Callable[[], float]
     key_sets: KeySets
+    source: Callable[[web.BaseRequest], str]
     crash: Callable[[str], None]
     refusals: deque[Refusal] = field(default_factory=lambda: deque(maxlen=REFUSALS_KEPT))
 
@@ -211,7 +212,7 @@ class Ingress:
                 tenant=installation.tenant,
                 reason=reason,
                 size=len(inbound.body),
-                remote=request.remote or "",
+                remote=self.source(request),
             )
         )
         log.get().warning(

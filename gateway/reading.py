@@ -26,8 +26,7 @@ MOST_MEMBERS = 32
 # What aiohttp says of a body that breaks HTTP: bad chunks, fewer bytes than announced.
 UNREADABLE = (web.RequestPayloadError, PayloadEncodingError)
 _WINDOW = {"gzip": 31, "x-gzip": 31, "deflate": 15}
-
-
+KEPT_BODY: web.RequestKey[bytes] = web.RequestKey("kept_body", bytes)  # of who reads it twice
 # What proves, names, dates or describes a delivery: of two, each reader might take another.
 _ONCE = re.compile(
     r"signature|hmac|token|hottok|digest|authorization|apikey|timestamp|(webhook|event|delivery)-id"
@@ -59,6 +58,8 @@ async def read_body(request: web.Request, limit: int, within: float = READ_SECON
 
     Raises TooLargeError, UnsupportedMediaTypeError, BadRequestError or RequestTimeoutError.
     """
+    if KEPT_BODY in request:
+        return request[KEPT_BODY]
     codings = ",".join(request.headers.getall("Transfer-Encoding", ["chunked"]))
     if codings.strip().lower() != "chunked":
         raise BadRequestError("only `Transfer-Encoding: chunked` is understood")

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from gateway.alerts import Notices
 from gateway.background import Errands
+from gateway.callers import Callers
 from gateway.chats import Chats
 from gateway.circuits import SharedCircuits
 from gateway.claims import Claims
@@ -79,6 +80,7 @@ class Services:
     standing: Standing
     drift: Drift
     key_use: KeyUse
+    callers: Callers
     pressure: Pressure
     metrics: Metrics
     gauges: Gauges

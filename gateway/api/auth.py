@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from gateway.api.changing import carry_out
 from gateway.api.route import ANY_KEY, EVOLUTION, PUBLIC, Route, call_of
 from gateway.security import Principal, digest, is_mistyped
 from gateway.services import SERVICES, Services
@@ -53,6 +54,24 @@ def principal_with(services: Services, presented: str) -> Principal | None:
     )
 
 
+def identified(services: Services, key: str | None, source: str) -> Principal:
+    """See `principal_of`; who shows too many keys that do not fit is held off for a while.
+
+    Raises UnauthorizedError or TooManyRequestsError.
+    """
+    if key is None:
+        return principal_of(services, None)
+    attempts, presented = services.callers.attempts, digest(key)
+    attempts.check(source, presented)
+    try:
+        principal = principal_of(services, key)
+    except UnauthorizedError:
+        attempts.failed(source)
+        raise
+    attempts.fitted(source, presented)
+    return principal
+
+
 def authorise(
     services: Services,
     request: web.Request,
@@ -63,9 +82,10 @@ def authorise(
 ) -> Principal:
     """The principal of a request that needs `permission`, or one of those that serve `instead`.
 
-    Raises UnauthorizedError or ForbiddenError.
+    Raises UnauthorizedError, ForbiddenError or TooManyRequestsError.
     """
-    principal = principal_of(services, presented_key(request, in_query=in_query))
+    key = presented_key(request, in_query=in_query)
+    principal = identified(services, key, services.callers.sources.of(request))
     refuse_without(principal, permission, instead)
     return principal
 
@@ -101,6 +121,6 @@ def _guarded(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespon
             instead=route.instead,
             in_query=route.key_in_query,
         )
-        return await route.handler(call_of(request, principal))
+        return await carry_out(route, call_of(request, principal))
 
     return handle

@@ -82,7 +82,7 @@ def wanted_of(call: Call, known: Iterable[str]) -> Wanted:
         wanted.driver = driver.slug if driver else given["driver"]
     if "sink" in given:
         wanted.sink_ids = sink_ids(call, given["sink"], "filter[sink]", wanted.instance)
-    after, before = (_time(call, given, name) for name in TIMES)
+    after, before = (time_of(call, given, name) for name in TIMES)
     wanted.after, wanted.before = after, before
     return wanted
 
@@ -114,7 +114,7 @@ def sink_ids(call: Call, spelled: str, path: str, instance: str | None = None) -
     return found or [spelled]
 
 
-def _time(call: Call, given: dict[str, str], name: str) -> int | None:
+def time_of(call: Call, given: dict[str, str], name: str) -> int | None:
     """A time of the query, also where it is written as a filter."""
     text = call.query(name) or given.get(name)
     if text is None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gateway.api.changing import takes_key
 from gateway.api.doc import Schema
 from gateway.api.route import INSTANCE_NAME, Route
+from gateway.idempotency import HEADER, LONGEST
 
 ULID = "^[0-7][0-9a-hjkmnp-tv-z]{25}$"
 NAME = f"^{INSTANCE_NAME.pattern}$"
@@ -52,17 +54,30 @@ QUERY: dict[str, Schema] = {
     "filter[driver]": DRIVER_ID | {"description": "Of this driver: its slug or id."},
     "filter[key]": TEXT | {"description": "The key: an order's id, a delivery's."},
     "filter[sink]": TEXT | {"description": "A kind, `kind/name`, or a sink's id."},
+    "filter[action]": TEXT | {"description": "A method and route.", "examples": ["POST /api-keys"]},
+    "filter[source]": TEXT | {"description": "The address it came from."},
     "filter[status]": TEXT | {"description": "With this status."},
     "filter[outcome]": TEXT | {"description": "With this outcome."},
 }
 # Without these the request is refused.
 REQUIRED = frozenset({"confirm", "tenant", "expires", "signature"})
 
+IDEMPOTENCY_KEY: Schema = {
+    "description": "Sent again with the same key within a day, a request is answered as the first"
+    " time and not carried out again.",
+    "type": "string",
+    "minLength": 1,
+    "maxLength": LONGEST,
+    "pattern": "^[!-~]([ -~]*[!-~])?$",
+}
+
 
 def parameters_of(route: Route, path_names: list[str]) -> Iterator[Schema]:
     """The OpenAPI parameter objects of a route."""
     for name in path_names:
         yield _shown(name, "path", _schema(route, name, PATH)) | {"required": True}
+    if takes_key(route):
+        yield _shown(HEADER, "header", IDEMPOTENCY_KEY)
     for name in route.query:
         shown = _shown(name, "query", _schema(route, name, QUERY))
         yield shown | ({"required": True} if name in REQUIRED else {})

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from gateway.api.changing import takes_key
 from gateway.api.doc import JSON, Schema
 from gateway.api.errors import InternalError
 from gateway.api.route import ANY_KEY, PUBLIC, Route
@@ -45,6 +46,7 @@ CODES: dict[int, dict[str, str]] = {
         "state_expired": "the authorization took too long",
         "state_used": "the authorization was completed already",
         "unparsable_body": "a provider's delivery is not what its content type says",
+        "invalid_idempotency_key": "the Idempotency-Key is none",
         "repeated_header": "what proves or names a delivery came twice",
     },
     401: {"verification_failed": "a provider's delivery is not proven to be genuine"},
@@ -56,9 +58,12 @@ CODES: dict[int, dict[str, str]] = {
     409: {
         "SINK_NOT_CONFIGURED": "there is nothing to connect the sink to",
         "custom_oauth_frozen": "custom OAuth cannot change once an installation exists",
+        "still_running": "the first request with this Idempotency-Key has no answer yet",
         "driver_disabled": "the tenant switched the driver off",
         "driver_not_configured": "the driver needs its settings first",
     },
+    422: {"idempotency_key_reused": "the Idempotency-Key came with another request before"},
+    429: {"too_many_failures": "too many API keys that are not valid came from this address"},
     410: {"claim_expired": "the signed URL has ended", "event_gone": "the event is not kept"},
 }
 BY_STATUS = {kind.status: kind for kind in CLASSES}
@@ -111,11 +116,13 @@ def statuses_of(route: Route, *, has_body: bool) -> dict[int, str]:
     """Status -> when, of every error the route can answer."""
     found: dict[int, str] = {500: "", 503: ""}
     if route.permission != PUBLIC:
-        found |= {401: ""}
+        found |= {401: "", 429: ""}
     if route.permission not in {PUBLIC, ANY_KEY}:
         found |= {403: ""}
     if "{" in route.path:
         found |= {404: ""}
+    if takes_key(route):
+        found |= {400: "", 408: "", 409: "", 413: "", 415: "", 422: ""}
     if has_body:
         found |= {400: "", 408: "", 413: "", 415: ""}
     if "{instance}" in route.path or (route.evolution and has_body):

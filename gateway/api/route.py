@@ -11,7 +11,7 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from gateway.api.doc import Doc
-from gateway.reading import read_body
+from gateway.reading import KEPT_BODY, read_body
 from gateway.security import Principal
 from gateway.services import SERVICES, Services
 from schemas import codec
@@ -26,6 +26,8 @@ from schemas.errors import (
 
 # Set on requests whose errors Evolution API's clients read.
 EVOLUTION: web.RequestKey[bool] = web.RequestKey("evolution", bool)
+# The names at the top of a body, for the audit log.
+FIELDS: web.RequestKey[tuple[str, ...]] = web.RequestKey("fields", tuple)
 PUBLIC = "public"
 ANY_KEY = "any key"
 MAX_API_BODY = 1_048_576
@@ -82,13 +84,16 @@ class Call:
         Raises BadRequestError, UnsupportedMediaTypeError, and what `read_body` raises.
         """
         kind = self.request.content_type
-        if self.request.can_read_body and kind not in JSON_TYPES:
+        has_body = self.request.can_read_body or bool(self.request.get(KEPT_BODY))
+        if has_body and kind not in JSON_TYPES:
             raise UnsupportedMediaTypeError(f"send application/json, not {kind}")
         body = await read_body(self.request, MAX_API_BODY)
         try:
-            return codec.loads(body) if body.strip() else {}
+            value = codec.loads(body) if body.strip() else {}
         except UnparsableError as error:
             raise BadRequestError(error.message, code="invalid_json") from None
+        self.request[FIELDS] = tuple(value) if isinstance(value, dict) else ()
+        return value
 
     async def model(self, model: type[M]) -> M:
         """The body as a model. Raises InvalidError with a detail per fault."""

@@ -5,6 +5,7 @@ permission table tests.
 from __future__ import annotations
 
 from gateway.api import (
+    audit,
     claims,
     dispatches,
     documents,
@@ -45,6 +46,7 @@ _DESCRIBED: tuple[Route, ...] = (
     *ws.ROUTES,
     *instances.ROUTES,
     *keys.ROUTES,
+    *audit.ROUTES,
     *health.ROUTES,
 )
 ROUTES: tuple[Route, ...] = (*_DESCRIBED, *documents.routes(_DESCRIBED))

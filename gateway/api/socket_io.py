@@ -22,7 +22,7 @@ from socketio import AsyncServer
 from socketio.exceptions import ConnectionRefusedError as RefusedError
 
 from gateway import log
-from gateway.api.auth import presented_key, principal_of
+from gateway.api.auth import identified, presented_key
 from gateway.api.live import PERMISSION, Visitor, origins, read_events, start_of
 from gateway.background import Errands, forever
 from gateway.push_client import FAILED, SLOW, Client, Place, Push
@@ -140,7 +140,7 @@ class SocketIo:
     ) -> None:
         services, query = self._services, request.query
         key = _text(told.get("apikey")) or presented_key(request, in_query=True)
-        principal = principal_of(services, key)
+        principal = identified(services, key, services.callers.sources.of(request))
         if not principal.may(PERMISSION):
             raise ForbiddenError(f"this API key lacks the permission {PERMISSION}")
         if (

@@ -15,7 +15,8 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from gateway.api.auth import refuse_without
-from gateway.api.route import Call, Route
+from gateway.api.changing import carry_out
+from gateway.api.route import FIELDS, Call, Route
 from gateway.api.router import ROUTES
 from gateway.security import Principal
 from gateway.services import SERVICES
@@ -63,7 +64,8 @@ async def ask(
     inner._match_info = match  # noqa: SLF001 - only aiohttp's own server can say so otherwise
     refuse_without(principal, route.permission, route.instead)
     call = Inside(inner, request.app[SERVICES], principal, body)
-    answer = await route.handler(call)
+    inner[FIELDS] = tuple(body) if isinstance(body, dict) else ()
+    answer = await carry_out(route, call)
     told = answer.body if isinstance(answer, web.Response) else None
     return codec.loads(told) if isinstance(told, bytes) and told else None
 

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import aiohttp
+from aiohttp import web
 
 from tests.api.rig import Answer
 from tests.e2e.bad_deliveries import head
 from tests.e2e.bad_inputs import Ask, Case, Stage
+from tests.sinks.receiver import answer_ok, until
 
 LONG = "a" * 300
 NAMES = ("..", ".", "a%2fb", "%00", "%ff%fe", "a%20b", "-a", LONG, "%2e%2e")
@@ -66,6 +68,42 @@ def lacking(permission: str, method: str, path: str) -> Ask:
         return answer
 
     return ask
+
+
+NEW_KEY = {"name": "twice", "permissions": []}
+
+
+def with_idempotency_key(key: str, body: Any) -> Ask:
+    """A request with the key of one that was carried out."""
+
+    async def ask(stage: Stage) -> Answer:
+        name = key.format(n=next(stage.numbers))
+        headers = {"Idempotency-Key": name}
+        first = await stage.api.post("/api-keys", NEW_KEY, headers=headers)
+        assert first.status == (201 if len(name) < 256 else 400)
+        return await stage.api.post("/api-keys", body, headers=headers)
+
+    return ask
+
+
+async def while_it_runs(stage: Stage) -> Answer:
+    """The same request twice at once, the first of which takes its time: it asks a receiver."""
+    instance, go = f"loja-{next(stage.numbers)}", asyncio.Event()
+
+    async def slowly(_: Any) -> web.StreamResponse:
+        await go.wait()
+        return web.Response()
+
+    headers, path = {"Idempotency-Key": instance}, f"/webhook/test/{instance}"
+    before, stage.receiver.answer = len(stage.receiver.got), slowly
+    assert (await stage.api.post(f"/webhook/set/{instance}", {"url": stage.receiver.url})).status
+    first = asyncio.create_task(stage.api.post(path, headers=headers))
+    await until(lambda: len(stage.receiver.got) > before)
+    answer = await stage.api.post(path, headers=headers)
+    go.set()
+    assert (await first).status == 200
+    stage.receiver.answer = answer_ok
+    return answer
 
 
 async def listened(stage: Stage) -> str:
@@ -144,6 +182,15 @@ def cases() -> Iterator[Case]:
         yield Case(36, f"another tenant's {path}", of_another_tenant("GET", path), 404, "not_found")
     lacks = lacking("DRIVERS_MANAGE", "GET", "/drivers/shopify/settings")
     yield Case(37, "no DRIVERS_MANAGE", lacks, 403, "forbidden")
+    other = {"name": "another", "permissions": []}
+    reused = with_idempotency_key("reused-{n}", other)
+    yield Case(38, "reused with another body", reused, 422, "idempotency_key_reused")
+    again = with_idempotency_key("again-{n}", NEW_KEY)
+    same = Case(38, "the same again", again, 201, also=lambda a: "key" in a.body["data"])
+    yield same
+    long = with_idempotency_key("a" * 300, NEW_KEY)
+    yield Case(38, "300 characters", long, 400, "invalid_idempotency_key")
+    yield Case(38, "while the first runs", while_it_runs, 409, "still_running")
     yield Case(40, "no key", socket(), 401, "unauthorized")
     foreign = socket(Origin="https://evil.example", apikey="cmp_the_admin_of_these_tests")
     yield Case(40, "a foreign page", foreign, 403, "origin_not_allowed")
