@@ -6,12 +6,13 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from gateway.api.auth import principal_with
+from gateway.api.auth import identified
 from gateway.portal import session as sessions
 from gateway.portal.door import Opening
 from gateway.portal.page import THEME_COOKIE, THEMES, YEAR, Page
 from gateway.portal.texts import COOKIE as LANGUAGE_COOKIE
 from gateway.security import digest, is_mistyped
+from schemas.errors import UnauthorizedError
 
 
 async def show_sign_in(page: Page) -> web.Response:
@@ -26,7 +27,9 @@ async def sign_in(page: Page) -> web.Response:
     """Begin a session for the key that was typed."""
     key, wanted = page.typed("key"), _inside(page.typed("next"))
     services = page.services
-    if not key or principal_with(services, digest(key)) is None:
+    try:
+        identified(services, key or " ", services.callers.sources.of(page.request))
+    except UnauthorizedError:
         wrong = page.say("This API key is not valid.")
         if is_mistyped(key):
             wrong = page.say("This API key is not valid: it was cut off or mistyped.")
