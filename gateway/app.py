@@ -140,7 +140,7 @@ async def wire(
     await _ensure_tenant(directory)
     out = _outbound(settings, keys, store, history, directory, metrics)
     sending = delivery(settings, store, registry, directory, out.sink_context, metrics, wall_clock)
-    dispatcher = sending.dispatcher
+    dispatcher, clock = sending.dispatcher, time.monotonic
     drift = Drift(registry, metrics.drift, ids, wall_clock)
     intake = Intake(store.log, directory, dispatcher, drift, ids)
     pressure = _pressure(settings, store, dispatcher)
@@ -159,12 +159,10 @@ async def wire(
         ingress=ingress,
         drift=drift,
         key_use=KeyUse(directory),
-        callers=Callers.of(settings, store.database, keys.vault, ids, wall_clock, time.monotonic),
+        callers=Callers.of(settings, store.database, keys.vault, ids, wall_clock),
         pressure=pressure,
         metrics=metrics,
-        gauges=Gauges(
-            metrics, store.database, directory, dispatcher, sending.circuits, time.monotonic
-        ),
+        gauges=Gauges(metrics, store.database, directory, dispatcher, sending.circuits, clock),
         vault=keys.vault,
         chats=Chats(store.database),
         ids=ids,

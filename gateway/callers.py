@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -35,7 +36,7 @@ class Callers:
         vault: Vault,
         ids: Callable[[], str],
         now: Callable[[], int],
-        monotonic: Callable[[], float],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> Callers:
         """The parts of one process."""
         return cls(
