@@ -226,3 +226,35 @@ async def test_a_result_is_kept_while_appends_are_refused(
     assert await settled == frozenset()
     await asyncio.gather(*waiting, return_exceptions=True)
     other.close()
+
+
+async def test_what_waits_is_bounded_by_time(path: Path, make: Maker) -> None:
+    """A store that stands still refuses the next instead of making it wait, too."""
+    store = await open_sqlite(
+        path, node="a", lease_seconds=10, tuning=Tuning(max_waiting_seconds=0.05)
+    )
+    other = apsw.Connection(str(path))
+    other.execute("BEGIN EXCLUSIVE")
+    first = asyncio.ensure_future(store.log.append(make.sent()))
+
+    async with asyncio.timeout(5):
+        while True:
+            second = asyncio.ensure_future(store.log.append(make.sent()))
+            await asyncio.sleep(0.01)
+            if second.done():
+                break
+
+    with pytest.raises(StoreUnavailableError, match="too long"):
+        await second
+    other.execute("ROLLBACK")
+    other.close()
+    await first
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                await store.log.append(make.sent())
+            except StoreUnavailableError:
+                await asyncio.sleep(0.01)
+            else:
+                break
+    await store.close()

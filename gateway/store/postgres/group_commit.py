@@ -20,25 +20,28 @@ R = TypeVar("R")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """`batch`, `batch_bytes`: what one transaction takes. `waiting`, `waiting_bytes`: above it new
-    items are refused (None: never). `lanes`: transactions at a time. `linger`: seconds that a lane
-    which just committed waits for a batch that is not full yet.
+    items are refused (None: never), and when the first has waited `waiting_seconds`. `lanes`:
+    transactions at a time. `linger`: seconds that a lane which just committed waits for a batch
+    that is not full yet.
     """
 
     batch: int = 512
     batch_bytes: int = 8 << 20
     waiting: int | None = 4000
     waiting_bytes: int = 64 << 20
+    waiting_seconds: float = 2.0
     lanes: int = 1
     linger: float = 0.0
 
 
 @dataclass(slots=True)
 class Ticket(Generic[T, R]):
-    """One item that waits."""
+    """One item that waits. `at`: since when, in the event loop's time."""
 
     item: T
     size: int
     future: asyncio.Future[R]
+    at: float
 
 
 class GroupCommit(Generic[T, R]):
@@ -74,7 +77,12 @@ class GroupCommit(Generic[T, R]):
             len(self._queue) >= limits.waiting or self._bytes + size > limits.waiting_bytes
         ):
             raise StoreUnavailableError(f"{len(self._queue)} writes are waiting already")
-        ticket: Ticket[T, R] = Ticket(item, size, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        old = self._queue and now - self._queue[0].at > limits.waiting_seconds
+        if limits.waiting is not None and old:
+            raise StoreUnavailableError("the store is slow: writes wait for it too long already")
+        ticket: Ticket[T, R] = Ticket(item, size, loop.create_future(), now)
         self._queue.append(ticket)
         self._bytes += size
         if self._running < limits.lanes:

@@ -41,7 +41,8 @@ class Tuning:
 
     `synchronous`: FULL, since NORMAL loses acknowledged commits at a power cut. `busy_seconds`: how
     long a lock of another connection is waited for. `gather_seconds`: how long a batch gathers when
-    more come than are committed one by one. `checkpoint_pages`: the length of the
+    more come than are committed one by one. `max_waiting`, `_bytes`, `_seconds`: what may wait, and
+    how long the oldest may, before more is refused. `checkpoint_pages`: the length of the
     write-ahead log that is copied back into the database.
     """
 
@@ -54,6 +55,7 @@ class Tuning:
     gather_seconds: float = 0.002
     max_waiting: int = 4000
     max_waiting_bytes: int = 64 << 20
+    max_waiting_seconds: float = 2.0
     quick_check_bytes: int = 256 << 20
 
 

@@ -50,6 +50,7 @@ class Writer:
         self._queue: SimpleQueue[list[Ticket] | None] = SimpleQueue()
         self._gathered: list[Ticket] = []
         self._waiting = self._waiting_bytes = 0
+        self._handed: deque[list[float]] = deque()  # when, and how many of them still wait
         self._closed = False
         self._thread = _Thread(connection, transactions, tuning, self._queue, self._tell)
         self._thread.start()
@@ -83,6 +84,8 @@ class Writer:
         many = self._waiting >= tuning.max_waiting
         if many or self._waiting_bytes + size > tuning.max_waiting_bytes:
             raise StoreUnavailableError(f"{self._waiting} writes are waiting for the store already")
+        if self._handed and self._loop.time() - self._handed[0][0] > tuning.max_waiting_seconds:
+            raise StoreUnavailableError("the store is slow: writes wait for it too long already")
 
     def _submit(self, work: Work, size: int) -> asyncio.Future[Any]:
         if self._closed:
@@ -97,6 +100,7 @@ class Writer:
 
     def _hand_over(self) -> None:
         if self._gathered:
+            self._handed.append([self._loop.time(), len(self._gathered)])
             self._queue.put(self._gathered)
             self._gathered = []
 
@@ -108,7 +112,18 @@ class Writer:
             return False
         return True
 
+    def _forget_handed(self, count: int) -> None:
+        """The first so many that were handed over wait no longer."""
+        while count:
+            first = self._handed[0]
+            taken = min(count, int(first[1]))
+            first[1] -= taken
+            count -= taken
+            if not first[1]:
+                self._handed.popleft()
+
     def _resolve(self, batch: list[Ticket], outcomes: list[Any], seconds: float) -> None:
+        self._forget_handed(len(batch))
         for ticket, outcome in zip(batch, outcomes, strict=True):
             self._waiting -= 1
             self._waiting_bytes -= ticket.size
