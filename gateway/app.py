@@ -28,7 +28,7 @@ from gateway.claims import PURPOSE, Claims
 from gateway.crash import crash_at
 from gateway.deferral import Deferral
 from gateway.delivery import delivery
-from gateway.directory import Directory
+from gateway.directory import DEFAULT_TENANT, Directory
 from gateway.dispatch import Dispatcher
 from gateway.drift import Drift
 from gateway.egress import Egress
@@ -62,7 +62,6 @@ from schemas.errors import ConflictError, StoreUnavailableError
 from schemas.target import AllowList
 from sinks.base import Context
 
-DEFAULT_TENANT = "default"
 DRAIN_SECONDS = 13.0  # for what is in flight; with everything after it less than 25 s
 REFRESH_SECONDS = 6.0  # for providers that were asked for a token
 FLUSH_SECONDS = 2.0

@@ -31,6 +31,8 @@ app = typer.Typer(
 )
 keys = typer.Typer(help="API keys and encryption keys.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
+tenants = typer.Typer(help="Who owns instances, keys and everything else.", no_args_is_help=True)
+app.add_typer(tenants, name="tenants")
 
 
 def fail(message: str, status: int = 1) -> NoReturn:
@@ -219,6 +221,26 @@ def keys_generate_secret() -> None:
     from cryptography.fernet import Fernet
 
     print(Fernet.generate_key().decode())
+
+
+@keys.command("rotate-encryption")
+def keys_rotate_encryption() -> None:
+    """Seal every stored secret with the newest of COMPORTA_SECRET_KEYS, on the running gateway."""
+    told = _call("POST", "/encryption/rotate")["data"]
+    print(f"{told['rotated']} secrets were sealed with the newest key, {told['current']} had it")
+
+
+@tenants.command("create")
+def tenants_create(name: Annotated[str, typer.Argument(help="a-z 0-9 -, at most 32")]) -> None:
+    """Make a tenant on the running gateway, and print its first API key, which is shown once."""
+    print(_call("POST", "/tenants", {"name": name})["data"]["key"])
+
+
+@tenants.command("list")
+def tenants_list() -> None:
+    """The tenants of the running gateway."""
+    for tenant in _call("GET", "/tenants?limit=100")["data"]:
+        print(tenant["name"])
 
 
 def _call(method: str, path: str, body: Any = None) -> Any:

@@ -32,6 +32,7 @@ from schemas.sink_config import SinkConfig
 
 KINDS = ("tenant", "api_key", "instance", "installation", "driver_settings", "sink")
 T = TypeVar("T", bound=Stored)
+DEFAULT_TENANT = "default"
 K = TypeVar("K")
 V = TypeVar("V", bound=Stored)
 
@@ -93,6 +94,8 @@ class Directory:
 
         Raises ConflictError on a name or version clash.
         """
+        if isinstance(thing, Instance) and not thing.version:
+            self._refuse_alike(thing)
         record = to_record(kind, thing, self._vault)
         await self._registry.put(record, expect_version=thing.version)
         await self.refresh(kind, thing.id)
@@ -100,6 +103,14 @@ class Directory:
         if saved is None:
             raise ConflictError(f"this {kind} was removed at the same moment")
         return cast("T", saved)
+
+    def _refuse_alike(self, instance: Instance) -> None:
+        """Names of brokers begin with the tenant's, but for `default`: there, an instance must not
+        look like another tenant's.
+        """
+        for tenant in self.tenants():
+            if instance.tenant == DEFAULT_TENANT and begins_like(instance.name, tenant.name):
+                raise ConflictError(f"names that begin like {instance.name} are of another tenant")
 
     async def save_sink(self, config: SinkConfig) -> SinkConfig:
         """Write a sink's configuration."""
@@ -251,6 +262,11 @@ class Directory:
             _drop(self._numbers, ((thing.tenant, thing.number.removeprefix("+")),), thing)
         if isinstance(thing, Installation):
             _drop(self._tokens, (token for token, _ in thing.tokens), thing)
+
+
+def begins_like(instance: str, tenant: str) -> bool:
+    """Whether an instance of the default tenant would have a broker's names of this tenant's."""
+    return instance.startswith((f"{tenant}.", f"{tenant}_"))
 
 
 def _drop(table: dict[K, V], keys: Iterable[K], thing: Stored) -> None:

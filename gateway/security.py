@@ -112,11 +112,12 @@ class Principal:
 class Vault:
     """Seals and opens secrets. The first key writes, every key reads."""
 
-    __slots__ = ("_fernet", "_keys")
+    __slots__ = ("_fernet", "_keys", "_newest")
 
     def __init__(self, keys: Sequence[str]) -> None:
         try:
             self._fernet = MultiFernet([Fernet(key) for key in keys])
+            self._newest = Fernet(keys[0])
             self._keys = tuple(map(base64.urlsafe_b64decode, keys))
         except ValueError as error:
             raise SecretsError(
@@ -150,9 +151,23 @@ class Vault:
         text = f"comporta/{purpose}".encode()
         return tuple(hmac.new(key, text, hashlib.sha256).digest() for key in self._keys)
 
+    def is_current(self, token: str) -> bool:
+        """Whether the newest key sealed this."""
+        try:
+            self._newest.decrypt(token.removeprefix("enc:v1:").encode())
+        except InvalidToken:
+            return False
+        return True
+
     def rotate(self, token: str) -> str:
-        """The same secret under the newest key."""
-        return "enc:v1:" + self._fernet.rotate(token.removeprefix("enc:v1:").encode()).decode()
+        """The same secret under the newest key. Raises SecretsError when no key opens it."""
+        try:
+            sealed = self._fernet.rotate(token.removeprefix("enc:v1:").encode())
+        except InvalidToken:
+            raise SecretsError(
+                "a stored secret does not open with any of COMPORTA_SECRET_KEYS"
+            ) from None
+        return "enc:v1:" + sealed.decode()
 
 
 def mask(value: str) -> str:

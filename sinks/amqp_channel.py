@@ -30,11 +30,14 @@ class Topology:
     def of(cls, config: RabbitmqConfig) -> Topology:
         """Upstream's names; tenants but `default` are told apart by a prefix."""
         prefix = "" if config.tenant == "default" else f"{config.tenant}."
+        dead = config.dead_letter_exchange
+        if dead and not config.uri:  # on a broker that tenants share: nobody's but their own
+            dead = prefix + dead
         options = {
             "x-queue-type": config.queue_type,
             "x-message-ttl": config.message_ttl,
             "x-max-length": config.max_length,
-            "x-dead-letter-exchange": config.dead_letter_exchange or None,
+            "x-dead-letter-exchange": dead or None,
         }
         return cls(
             exchange=prefix + (config.exchange or config.instance),

@@ -21,6 +21,7 @@ from gateway.api import (
     instances,
     keys,
     oauth,
+    operator,
     replays,
     send_test,
     sinks,
@@ -47,6 +48,7 @@ _DESCRIBED: tuple[Route, ...] = (
     *instances.ROUTES,
     *keys.ROUTES,
     *audit.ROUTES,
+    *operator.ROUTES,
     *health.ROUTES,
 )
 ROUTES: tuple[Route, ...] = (*_DESCRIBED, *documents.routes(_DESCRIBED))

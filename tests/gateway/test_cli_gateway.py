@@ -54,6 +54,38 @@ async def test_a_key_is_made_listed_and_revoked(gateway: Program) -> None:
     assert (await gateway.call("GET", "/drivers", key=key)).status == 401
 
 
+async def test_a_tenant_is_made_and_listed(gateway: Program) -> None:
+    made = await comporta("tenants", "create", "acme", **of(gateway))
+    again = await comporta("tenants", "create", "acme", **of(gateway))
+    listed = await comporta("tenants", "list", **of(gateway))
+
+    assert (await gateway.call("GET", "/api-keys", key=made.out.strip())).status == 200
+    assert is_one_line(again, "there is a tenant acme already")
+    assert listed.out.split() == ["acme", "default"]
+    denied = await comporta("tenants", "list", **of(gateway, API_KEY=made.out.strip()))
+    assert is_one_line(denied, "only the operator's own key")
+
+
+async def test_secrets_are_sealed_anew_while_the_gateway_runs(gateway: Program) -> None:
+    from cryptography.fernet import Fernet
+
+    from tests.e2e.deliveries import kiwify
+    from tests.e2e.program import SECRET_KEYS
+
+    made = await gateway.install("kiwify", "loja", "e2e-signing-secret")
+    newest = Fernet.generate_key().decode()
+    assert await gateway.end() == 0
+    await gateway.start(SECRET_KEYS=f"{newest},{SECRET_KEYS}")
+    first = await comporta("keys", "rotate-encryption", **of(gateway))
+    second = await comporta("keys", "rotate-encryption", **of(gateway))
+    assert first.out == "1 secrets were sealed with the newest key, 0 had it\n"
+    assert second.out == "0 secrets were sealed with the newest key, 1 had it\n"
+
+    assert await gateway.end() == 0
+    await gateway.start(SECRET_KEYS=newest)
+    assert (await kiwify(1).post(gateway, made["ingest_url"])).status == 200
+
+
 async def test_what_the_gateway_refuses_is_told_in_its_words(gateway: Program) -> None:
     done = await comporta("keys", "list", **of(gateway, API_KEY="wrong"))
     assert is_one_line(done, "Unauthorized")
