@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
+from drivers import BY_SLUG
 from gateway.accounts import Accounts, open_accounts
 from gateway.alerts import Announcer
 from gateway.api import errors
@@ -86,6 +87,7 @@ def build(settings: Settings, keys: Keys) -> web.Application:
 async def _run(settings: Settings, keys: Keys, app: web.Application) -> AsyncIterator[None]:
     """Open everything, run the background work, and close in reverse order."""
     metrics = Metrics(VERSION)
+    metrics.expect(BY_SLUG)
     ids = Ulids(wall_clock, os.urandom)
     if not settings.is_postgres:
         settings.sqlite_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -141,7 +143,7 @@ async def wire(
     sending = delivery(settings, store, registry, directory, out.sink_context, metrics, wall_clock)
     dispatcher, clock = sending.dispatcher, time.monotonic
     drift = Drift(registry, metrics.drift, ids, wall_clock)
-    intake = Intake(store.log, directory, dispatcher, drift, ids)
+    intake = Intake(store.log, directory, dispatcher, drift, ids, observe=metrics.appended)
     pressure = _pressure(settings, store, dispatcher)
     sending.notices.listen(Announcer(intake, errands))
     ingress = _ingress(settings, intake, directory, pressure, metrics, out.egress)

@@ -57,6 +57,7 @@ def delivery(  # noqa: PLR0917 - parts of the one composition root
         observe=metrics.delivered,
         lost=metrics.lease_lost.inc,
         crash=crash_at(settings.crash_at),
+        died=metrics.died,
     )
     dispatcher = Dispatcher(store.log, directory, context, clocks, options)
     circuits.attach(dispatcher.lane)

@@ -58,6 +58,7 @@ class Options:
     `disable(sink, reason)`: a sink wants nothing any more. `recovered(sink)`: it works again.
     `gone(sink)`: deliveries wait for a sink that is not configured. `leased_for(seconds)`: the ids
     of deliveries whose lease this node took longer ago. `lost(n)`: so many results came too late.
+    `died(kind)`: a delivery was given up.
     """
 
     schedule: Sequence[float]
@@ -71,6 +72,7 @@ class Options:
     observe: Callable[[str, str, float, float], None]
     lost: Callable[[int], None] = _unheard
     crash: Callable[[str], None]
+    died: Callable[[str], None] = lambda _kind: None
 
 
 class Dispatcher:
@@ -196,6 +198,8 @@ class Dispatcher:
         self._options.observe(config.kind, word(outcome), seconds, lag)
         if isinstance(outcome, Delivered):
             return
+        if item.state == "dead":
+            self._options.died(config.kind)
         # What an earlier configuration was told says nothing of the present one.
         if isinstance(outcome, Rejected) and outcome.disable and self.lane(config.id) is lane:
             self._errands.run("sink.disable", self._options.disable(config.id, outcome.reason))

@@ -6,7 +6,7 @@ dedupe, routing and deferral are the same for each.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -69,7 +69,10 @@ def micros(at: datetime) -> int:
 
 
 class Intake:
-    """Appends events with their deliveries, and offers those born leased to the dispatcher."""
+    """Appends events with their deliveries, and offers those born leased to the dispatcher.
+
+    `observe`: hears of the driver and of what became of its events.
+    """
 
     def __init__(
         self,
@@ -78,9 +81,12 @@ class Intake:
         dispatcher: Dispatcher,
         drift: Drift,
         ids: Ulids,
+        *,
+        observe: Callable[[str, Appended], None] = lambda _driver, _told: None,
     ) -> None:
         self._log, self._directory, self._dispatcher = event_log, directory, dispatcher
         self._drift, self._ids = drift, ids
+        self._observe = observe
 
     async def take(
         self, installation: Installation, inbound: Inbound, receipt: Receipt
@@ -187,6 +193,7 @@ class Intake:
             leased = (d.id for e in item.events for d in e.deliveries if d.leased)
             self._dispatcher.disown(leased)
             raise
+        self._observe(item.driver, told)
         if item.events and not told.duplicate and not told.lost:
             self._send(item, told)
         return told

@@ -15,6 +15,7 @@ missing=()
 found php || missing+=(php-cli)                   # runs the receiver we give to PHP shops
 found systemd-analyze || missing+=(systemd)       # judges the unit in deploy/; nothing of it is started
 found chromium || missing+=(chromium)            # opens pages as their readers do
+found promtool || missing+=(prometheus)          # judges the alert rules and tries them
 [ "${#missing[@]}" -gt 0 ] || exit 0
 
 if [ "$(id -u)" -eq 0 ]; then as_root=(); elif sudo -n true 2>/dev/null; then as_root=(sudo -n); else no_root=1; fi
