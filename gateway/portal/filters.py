@@ -143,3 +143,8 @@ def scalar(value: Any) -> str:
 def short(ident: str | None) -> str:
     """The end of an id, where ids made in one second differ."""
     return "…" + ident[-8:] if ident and len(ident) > 12 else ident or ""
+
+
+def summary(chosen: Mapping[str, Any]) -> str:
+    """A filter in one line."""
+    return " · ".join(f"{name} {value}" for name, value in chosen.items() if name != "ids")

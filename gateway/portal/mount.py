@@ -100,6 +100,8 @@ def _templates() -> jinja2.Environment:
         "parsed": filters.parsed,
         "scalar": filters.scalar,
         "short": filters.short,
+        "summary": filters.summary,
+        "prefixed": lambda text, prefix: prefix + text,
         "as_json": lambda value: codec.dumps(value).decode(),
     }
     return environment

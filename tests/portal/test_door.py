@@ -1,5 +1,6 @@
 """Who gets in, and that nobody else does anything in their name."""
 
+import re
 from pathlib import Path
 
 from yarl import URL
@@ -18,7 +19,8 @@ def asked(path: str) -> str:
     """A path of a page, to things that do not exist."""
     for name in ("id", "instance", "name", "slug"):
         path = path.replace("{" + name + "}", "nobody")
-    return path.replace("{kind}", "webhook").replace("{action:retry|cancel}", "retry")
+    path = path.replace("{kind}", "webhook")
+    return re.sub(r"\{action:(\w+)[^}]*\}", r"\1", path)
 
 
 async def test_visitors_are_sent_to_sign_in(api: Api) -> None:

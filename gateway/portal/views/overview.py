@@ -132,6 +132,8 @@ def _sinks(page: Page) -> list[Trouble]:
         )
         if not sink.enabled and sink.disabled_reason:
             found.append(Trouble(name, "disabled", sink.disabled_reason, place))
+        elif sink.enabled and (shared := services.circuits.find(sink.id)) is not None:
+            found.append(Trouble(name, "open", shared.reason, place))
         elif sink.enabled and lane is not None and lane.breaker.state != "closed":
             found.append(Trouble(name, "open", lane.last_error, place))
     return found
