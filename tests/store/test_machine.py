@@ -310,7 +310,7 @@ def check(
     make_rig: Callable[[], Rig], examples: int, phases: tuple[Phase, ...] = tuple(Phase)
 ) -> None:
     machine = type("Machine", (Deliveries,), {"rig": staticmethod(make_rig)})
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]  # reason: hypothesis gives it none
+    run_state_machine_as_test(
         machine,
         settings=settings(
             max_examples=examples,
