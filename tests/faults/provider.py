@@ -30,7 +30,7 @@ class Provider:
 
     def __init__(self, programs: Sequence[Program], ingest_url: str, ledger: Ledger) -> None:
         self._next = cycle(programs)
-        self._path = urlsplit(ingest_url).path
+        self.path = urlsplit(ingest_url).path
         self._ledger = ledger
         self._numbers = count()
         self._session = aiohttp.ClientSession(
@@ -49,7 +49,7 @@ class Provider:
         """Tell one order once; gives the status, 0 when no answer came."""
         program = program or next(self._next)
         made = kiwify(number)
-        url = program.url + self._path + made.query
+        url = program.url + self.path + made.query
         try:
             async with self._session.post(url, data=made.body, headers=made.headers) as answer:
                 if answer.status == 200:

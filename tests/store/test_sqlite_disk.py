@@ -3,23 +3,16 @@
 import asyncio
 import random
 from pathlib import Path
-from typing import Any
 
-import apsw
 import pytest
 
-from gateway.store.base import Append, NewJob, Store
-from gateway.store.sqlite import SqliteStore, Tuning, open_sqlite
+from gateway.store.base import NewJob
 from schemas.errors import StoreUnavailableError
 from tests.store.disks import Disk
-from tests.store.rows import Clock, Maker, attempt, claim_all, count, delivered
+from tests.store.power import LONG, lost_at_a_power_cut, opened
+from tests.store.rows import Clock, Maker, claim_all, count, delivered
 
-CALLERS, APPENDS = 20, 600
-LONG = 1_000_000  # pages; a log that is never copied back
-
-
-async def opened(path: Path, **tuning: Any) -> SqliteStore:
-    return await open_sqlite(path, node="a", lease_seconds=10, tuning=Tuning(**tuning))
+APPENDS = 600
 
 
 @pytest.fixture
@@ -32,49 +25,6 @@ def make() -> Maker:
     return Maker(Clock())
 
 
-async def acknowledged(store: Store, make: Maker, enough: int) -> list[Append]:
-    """Append from many callers, settle what was sent; stop when enough were acknowledged."""
-    acked: list[Append] = []
-
-    async def caller() -> None:
-        while len(acked) < enough:
-            item = make.sent("sink-a", data=random.Random(len(acked)).randbytes(3000))
-            await store.log.append(item)
-            acked.append(item)
-            await store.log.settle(
-                [delivered(one, attempt=attempt()) for one in await store.log.claim({"sink-a": 2})]
-            )
-
-    callers = [asyncio.create_task(caller()) for _ in range(CALLERS)]
-    await asyncio.wait(callers, return_when=asyncio.FIRST_COMPLETED)
-    for task in callers:
-        task.cancel()
-    return list(acked)
-
-
-async def lost_at_a_power_cut(
-    disk: Disk, folder: Path, make: Maker, chance: random.Random | None, **tuning: Any
-) -> int:
-    """How many acknowledged appends are gone afterwards. What is left must be sound."""
-    store = await opened(folder / "before.db", vfs=disk.name, **tuning)
-    acked = await acknowledged(store, make, APPENDS)
-    disk.cut(folder / "after", chance)
-    await store.close()
-
-    left = folder / "after" / "before.db"
-    connection = apsw.Connection(str(left))
-    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    connection.close()
-    survivor = await opened(left)
-    here = {ident for (ident,) in await survivor.database.fetch("SELECT id FROM inbounds")}
-    events = {ident for (ident,) in await survivor.database.fetch("SELECT id FROM events")}
-    # Whole or not at all: no inbound without its event and delivery.
-    assert len(here) == len(events) == await count(survivor, "deliveries")
-    await survivor.close()
-    assert len(acked) >= APPENDS
-    return len({item.inbound.id for item in acked if item.inbound} - here)
-
-
 @pytest.mark.parametrize("pages", [300, LONG], ids=["copied back", "only logged"])
 @pytest.mark.parametrize("seed", [None, 1, 2])
 async def test_a_power_cut_loses_nothing_acknowledged(
@@ -82,13 +32,16 @@ async def test_a_power_cut_loses_nothing_acknowledged(
 ) -> None:
     chance = None if seed is None else random.Random(seed)
 
-    assert await lost_at_a_power_cut(disk, tmp_path, make, chance, checkpoint_pages=pages) == 0
+    assert (
+        await lost_at_a_power_cut(disk, tmp_path, make, APPENDS, chance, checkpoint_pages=pages)
+        == 0
+    )
 
 
 async def test_the_power_cut_test_can_fail(disk: Disk, tmp_path: Path, make: Maker) -> None:
     careless = {"synchronous": "NORMAL", "checkpoint_pages": LONG}
 
-    assert await lost_at_a_power_cut(disk, tmp_path, make, None, **careless) > APPENDS / 2
+    assert await lost_at_a_power_cut(disk, tmp_path, make, APPENDS, None, **careless) > APPENDS / 2
 
 
 async def test_a_full_disk_is_waited_out(disk: Disk, tmp_path: Path, make: Maker) -> None:
