@@ -322,7 +322,7 @@ DRIVER = Driver(
         credentials=("access_token",),
         authorize=lambda c: {**bearer(c), "Accept": "application/json"},
         needs=_needs,
-        probe=lambda _credentials: Fetch(name="orders", url=f"{API}/orders?limit=1&sort=id"),
+        probe=lambda _settings: Fetch(name="orders", url=f"{API}/orders?limit=1&sort=id"),
     ),
     polls=(
         Poll(name="orders", start=_orders, read=_read, inbound=_polled("")),

@@ -327,7 +327,7 @@ DRIVER = Driver(
         authorize=lambda c: {**bearer(c), **JWT},
         needs=_needs,
         per_minute=180,
-        probe=lambda _credentials: Fetch(name="company", url=f"{API}/empresas/me/dados-basicos"),
+        probe=lambda _settings: Fetch(name="company", url=f"{API}/empresas/me/dados-basicos"),
     ),
     oauth=OAuth(
         authorize_url="https://www.bling.com.br/Api/v3/oauth/authorize",

@@ -71,9 +71,10 @@ class Api:
     reads its answer (given the time of it); None where the credentials are used as they are.
     `per_minute`: the provider's documented limit. `needs`: the requests still wanted before a
     delivery can be normalized, given what is already there. `probe`: a cheap call that proves the
-    credentials. `query`: parameters put over those of every call, from credentials: for a provider
-    that takes its token there. They are secret, as the headers are. `refusal`: why an answer with a
-    good status is none, for a provider that refuses with a 200.
+    credentials, given the settings; None where they do not say whom to ask. `query`: parameters put
+    over those of every call, from credentials: for a provider that takes its token there. They are
+    secret, as the headers are. `refusal`: why an answer with a good status is none, for a provider
+    that refuses with a 200.
     """
 
     base_url: str
@@ -83,7 +84,7 @@ class Api:
     login: Callable[[Mapping[str, str]], Fetch] | None = None
     token: Callable[[Any, datetime], Token] | None = None
     per_minute: int = 60
-    probe: Callable[[Mapping[str, str]], Fetch] | None = None
+    probe: Callable[[Mapping[str, Any]], Fetch | None] | None = None
     query: Callable[[Mapping[str, str]], Mapping[str, str]] | None = None
     refusal: Callable[[Any], str | None] | None = None
 

@@ -268,9 +268,7 @@ DRIVER = Driver(
         credentials=("access_token",),
         authorize=bearer,
         per_minute=360,
-        probe=lambda _credentials: Fetch(
-            name="contacts", url=f"{API}/contacts?email=a@example.com"
-        ),
+        probe=lambda _settings: Fetch(name="contacts", url=f"{API}/contacts?email=a@example.com"),
     ),
     polls=(
         Poll(name="transactions", start=_start, read=_read, inbound=_polled, interval_minutes=60),

@@ -253,7 +253,7 @@ DRIVER = Driver(
         token=read_token,
         refusal=refusal,
         per_minute=30,
-        probe=lambda _credentials: Fetch(name="status", url=f"{API}/status"),
+        probe=lambda _settings: Fetch(name="status", url=f"{API}/status"),
     ),
     polls=(
         Poll(name="orders", start=_added(1), read=_read, inbound=_polled),

@@ -132,6 +132,13 @@ def needs(v: Verified) -> tuple[Fetch, ...]:
     return (Fetch(name="order", url=f"{_api(shop, v.settings)}/orders/{order}.json"),)
 
 
+def probe(settings: Mapping[str, Any]) -> Fetch | None:
+    """One order: what every token of ours may read."""
+    shop = shop_of(settings)
+    url = f"{_api(shop, settings)}/orders.json?status=any&limit=1" if shop else None
+    return Fetch(name="orders", url=url) if url else None
+
+
 def _api(shop: str, settings: Mapping[str, Any]) -> str:
     version = text(settings.get("api_version")) or API_VERSION
     return f"https://{shop}/admin/api/{quote(version, safe='')}"
@@ -255,6 +262,7 @@ DRIVER = Driver(
         authorize=lambda c: {"X-Shopify-Access-Token": c["access_token"]},
         needs=needs,
         per_minute=120,
+        probe=probe,
     ),
     oauth=OAuth(
         authorize_url="https://{shop}/admin/oauth/authorize",

@@ -229,7 +229,7 @@ DRIVER = Driver(
         authorize=lambda c: {"token": c["access_token"]},
         needs=_needs,
         per_minute=240,
-        probe=lambda _credentials: Fetch(name="returns", url=f"{API}/order/list?page=1"),
+        probe=lambda _settings: Fetch(name="returns", url=f"{API}/order/list?page=1"),
     ),
     polls=(Poll(name="returns", start=start_poll, read=read_poll, inbound=polled),),
 )

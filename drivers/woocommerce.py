@@ -224,10 +224,23 @@ def delivery_key(v: Verified) -> str | None:
     return hashlib.sha256("|".join(told).encode() + b"|" + v.inbound.body).hexdigest()
 
 
+def _orders(settings: Mapping[str, Any]) -> str | None:
+    """Where the store lists its orders; None when nobody said where it is."""
+    store = urlsplit(text(settings.get("store_url")) or text(settings.get("api_base_url")) or "")
+    path = f"{store.path.rstrip('/')}/wp-json/wc/v3/orders"
+    return f"{store.scheme}://{store.netloc}{path}" if store.netloc else None
+
+
+def probe(settings: Mapping[str, Any]) -> Fetch | None:
+    """One order: the smallest thing that wants a key."""
+    orders = _orders(settings)
+    return Fetch(name="orders", url=f"{orders}?per_page=1") if orders else None
+
+
 def start_poll(cursor: Mapping[str, Any], now: datetime, settings: Mapping[str, Any]) -> Fetch:
     """Orders changed since the cursor; at first since an hour ago: history is no news."""
-    store = urlsplit(text(settings.get("store_url")) or text(settings.get("api_base_url")) or "")
-    if not store.netloc:
+    orders = _orders(settings)
+    if orders is None:
         raise MalformedError("missing:settings.store_url")
     hour_ago = (now - timedelta(hours=1)).replace(tzinfo=None, microsecond=0)
     known = _naive(cursor.get("since"))
@@ -239,10 +252,9 @@ def start_poll(cursor: Mapping[str, Any], now: datetime, settings: Mapping[str, 
         "order": "asc",
         "per_page": PAGE,
     }
-    path = f"{store.path.rstrip('/')}/wp-json/wc/v3/orders"
     return Fetch(
         name="orders",
-        url=f"{store.scheme}://{store.netloc}{path}?{urlencode(query)}",
+        url=f"{orders}?{urlencode(query)}",
         cursor={"since": (known or hour_ago).isoformat(), "after": after, "page": 1},
     )
 
@@ -318,6 +330,7 @@ DRIVER = Driver(
         credentials=("consumer_key", "consumer_secret"),
         authorize=authorize,
         per_minute=60,
+        probe=probe,
     ),
     polls=(
         Poll(

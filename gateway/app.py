@@ -27,6 +27,7 @@ from gateway.callers import Callers
 from gateway.chats import Chats
 from gateway.claims import PURPOSE, Claims
 from gateway.crash import crash_at
+from gateway.credential_check import CHECK, CredentialChecks
 from gateway.deferral import Deferral
 from gateway.delivery import delivery
 from gateway.directory import DEFAULT_TENANT, Directory
@@ -127,6 +128,7 @@ class _Work(NamedTuple):
 
     replays: Replays
     jobs: Jobs
+    checks: CredentialChecks
 
 
 async def wire(
@@ -215,9 +217,12 @@ def _work(
     store, history, directory, intake = parts.store, parts.history, parts.directory, parts.intake
     replays = Replays(store, history, registry, directory, dispatcher, intake, parts.ids)
     inside = {DEFER: Deferral(history, directory, intake).run, replays.kind: replays.run}
-    outside = {**providers.runners, REFRESH: accounts.refreshes.run}
+    checks = CredentialChecks(
+        store, directory, providers.provider_api, accounts.standing, parts.ids, parts.now
+    )
+    outside = {**providers.runners, REFRESH: accounts.refreshes.run, CHECK: checks.run}
     jobs = Jobs(store.log, store.database, inside | outside, outside=tuple(outside))
-    return providers, _Work(replays, jobs)
+    return providers, _Work(replays, jobs, checks)
 
 
 def _ingress(  # noqa: PLR0917 - parts of the one composition root
@@ -323,6 +328,7 @@ def _start(services: Services) -> list[asyncio.Task[None]]:
         "retention": _retention(services).run,
         "polls": services.polls.ensure_all,
         "refreshes": services.refreshes.ensure_all,
+        "checks": services.checks.ensure_all,
         "standing": services.standing.watch,
         "push.tell": services.hub.tell,
         "push.repeat": services.hub.repeat,
@@ -369,6 +375,7 @@ def _configured(services: Services, kind: str, ident: str) -> None:
     if installation is not None:
         services.errands.run("poll.ensure", services.polls.ensure(installation))
         services.errands.run("refresh.ensure", services.refreshes.ensure(installation))
+        services.errands.run("check.ensure", services.checks.ensure(installation))
 
 
 async def _drain(app: web.Application) -> None:

@@ -154,17 +154,7 @@ class Refreshes:
 
     async def refused(self, installation: Installation, reason: str) -> None:
         """An active installation is in error now; see provider_api.Access."""
-        known = installation.known_credentials
-
-        def lost(current: Installation) -> Move:
-            if current.status != "active" or current.known_credentials != known:
-                return None  # somebody was faster, or gave it other credentials
-            return {"status": "error", "reason": f"the provider refuses the credentials: {reason}"}
-
-        try:
-            await self._standing.move(installation.id, "api.unauthorized", lost)
-        except NotFoundError:
-            return
+        await self._standing.refused(installation, reason)
 
     async def _hurry(self, installation: Installation, held: Held) -> None:
         """Renew now, because this very token is of no use any more."""

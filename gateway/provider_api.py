@@ -23,6 +23,7 @@ from sinks.base import Http, HttpAnswer, HttpError
 from sinks.http_outcome import retry_after
 
 TIMEOUT = 20.0
+CHECK_TIMEOUT = 4.0  # somebody waits for the answer
 MOST_BYTES = 4 * 1024 * 1024
 LONGEST_WAIT = 10.0  # seconds to wait for the rate in place; longer waits go back to the store
 BUSY_PAUSE = 30.0
@@ -145,6 +146,22 @@ class ProviderApi:
             raise
         return Answer(body, answer.headers.get("link", ""))
 
+    async def check(self, driver: Driver, installation: Installation) -> None:
+        """Return when the provider knows the credentials, or there is no way to ask. Raises
+        ApiError. Nothing is kept of it: the installation need not be stored.
+        """
+        api = driver.api
+        if api is None:
+            return
+        known = dict(installation.known_credentials)
+        if api.login is not None and not known.get("access_token"):
+            token = await self._log_in(api, installation, known, CHECK_TIMEOUT)
+            known |= dict(token.extra) | {"access_token": token.access_token}
+        fetch = api.probe(installation.settings) if api.probe else None
+        if fetch is not None:
+            answer = await self._present(api, installation, fetch, known, CHECK_TIMEOUT)
+            self._read(installation, answer, fetch)
+
     def forget(self, ident: str) -> None:
         """An installation is gone."""
         self._callers.pop(ident, None)
@@ -165,10 +182,21 @@ class ProviderApi:
     async def _authorised(self, api: Api, installation: Installation, fetch: Fetch) -> HttpAnswer:
         await self._wait_turn(api, installation)
         credentials = await self._credentials(api, installation)
+        return await self._present(api, installation, fetch, credentials)
+
+    async def _present(
+        self,
+        api: Api,
+        installation: Installation,
+        fetch: Fetch,
+        credentials: Mapping[str, str],
+        within: float = TIMEOUT,
+    ) -> HttpAnswer:
+        """One call with these credentials."""
         headers = {"Accept": "application/json", **fetch.headers, **api.authorize(credentials)}
         if api.query is not None:
             fetch = replace(fetch, url=with_query(fetch.url, api.query(credentials)))
-        return await self._request(installation, fetch, headers)
+        return await self._request(installation, fetch, headers, within)
 
     async def _credentials(self, api: Api, installation: Installation) -> Mapping[str, str]:
         """What `authorize` wants: with a fresh access token where there is a login."""
@@ -184,14 +212,20 @@ class ProviderApi:
         return dict(known) | dict(login.token.extra) | {"access_token": login.token.access_token}
 
     async def _log_in(
-        self, api: Api, installation: Installation, known: Mapping[str, str]
+        self,
+        api: Api,
+        installation: Installation,
+        known: Mapping[str, str],
+        within: float = TIMEOUT,
     ) -> Token:
         if api.login is None or api.token is None:
             raise ApiError("no login is described", permanent=True)
         fetch = api.login(known)
         answer = await self._request(
-            installation, fetch, {"Accept": "application/json", **fetch.headers}
+            installation, fetch, {"Accept": "application/json", **fetch.headers}, within
         )
+        if answer.status in {400, 422}:  # how token endpoints say 401, RFC 6749, section 5.2
+            raise ApiError(f"{fetch.name}: HTTP {answer.status}", unauthorized=True)
         try:
             return api.token(self._read(installation, answer, fetch), self._moment())
         except (LookupError, TypeError, ValueError, AttributeError, MalformedError) as error:
@@ -219,7 +253,11 @@ class ProviderApi:
             await asyncio.sleep(wait)
 
     async def _request(
-        self, installation: Installation, fetch: Fetch, headers: Mapping[str, str]
+        self,
+        installation: Installation,
+        fetch: Fetch,
+        headers: Mapping[str, str],
+        within: float,
     ) -> HttpAnswer:
         url = rebased(fetch.url, installation.settings.get("api_base_url"))
         try:
@@ -228,7 +266,7 @@ class ProviderApi:
                 url,
                 headers=headers,
                 body=fetch.body,
-                timeout=TIMEOUT,
+                timeout=within,
                 limit=MOST_BYTES,
             )
         except HttpError as error:

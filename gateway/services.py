@@ -16,6 +16,7 @@ from gateway.callers import Callers
 from gateway.chats import Chats
 from gateway.circuits import SharedCircuits
 from gateway.claims import Claims
+from gateway.credential_check import CredentialChecks
 from gateway.directory import Directory
 from gateway.dispatch import Dispatcher
 from gateway.drift import Drift
@@ -73,6 +74,7 @@ class Services:
     ingress: Ingress
     jobs: Jobs
     provider_api: ProviderApi
+    checks: CredentialChecks
     polls: Polls
     enrichment: Enrichment
     oauth: OAuthFlow

@@ -43,12 +43,18 @@ class Standing:
         self._directory, self._intake = directory, intake
         self._ids, self._now = ids, now
 
-    async def move(self, ident: str, cause: str, made: Callable[[Installation], Move]) -> None:
+    async def move(
+        self,
+        ident: str,
+        cause: str,
+        made: Callable[[Installation], Move],
+        told: Mapping[str, Any] | None = None,
+    ) -> None:
         """Store what `made` turns the installation into, and tell it; None changes nothing.
 
-        `cause`: what happened, as the event's `provider_event` (`oauth.authorized`). `made` runs
-        again when somebody else changed the installation meanwhile. Raises NotFoundError when it is
-        gone, and whatever `made` raises.
+        `cause`: what happened, as the event's `provider_event` (`oauth.authorized`). `told`: more
+        for the event's data. `made` runs again when somebody else changed the installation
+        meanwhile. Raises NotFoundError when it is gone, and whatever `made` raises.
         """
         note_id = self._ids()
 
@@ -56,7 +62,8 @@ class Standing:
             update = made(current)
             if update is None:
                 return current
-            note = {"id": note_id, "from": current.status, "at": self._now(), "cause": cause}
+            note: dict[str, Any] = {"id": note_id, "from": current.status, "cause": cause}
+            note |= {"at": self._now(), "more": dict(told or {})}
             info = {**update.get("info", current.info), UNTOLD: note}
             return current.model_copy(update={**update, "info": info})
 
@@ -72,6 +79,31 @@ class Standing:
                 reason=saved.reason,
             )
             await self.tell(saved)
+
+    async def refused(self, installation: Installation, reason: str) -> None:
+        """The provider refuses the credentials: an active installation is in error now, unless
+        somebody was faster, or gave it others meanwhile.
+        """
+        known = installation.known_credentials
+
+        def lost(current: Installation) -> Move:
+            if current.status != "active" or current.known_credentials != known:
+                return None
+            return {"status": "error", "reason": f"the provider refuses the credentials: {reason}"}
+
+        try:
+            await self.move(installation.id, "api.unauthorized", lost)
+        except NotFoundError:
+            return
+
+    async def note(self, ident: str, made: Callable[[Installation], Move]) -> None:
+        """The same for what is nobody's news."""
+        await change(
+            self._directory,
+            "installation",
+            lambda: self._directory.installation(ident),
+            lambda current: current.model_copy(update=made(current) or {}),
+        )
 
     async def tell(self, installation: Installation) -> None:
         """Tell what is still to be told of an installation."""
@@ -118,6 +150,7 @@ def _events(installation: Installation, note: dict[str, Any]) -> tuple[Event, Ev
         "status": status,
         "previous_status": note["from"],
         "reason": reason,
+        **note.get("more", {}),
     }
     told: dict[str, Any] = {
         "key": installation.id,

@@ -9,12 +9,12 @@ from aiohttp import web
 from drivers.base import Driver
 from gateway.api.doc import Doc
 from gateway.api.driver_shape import SECRET
+from gateway.api.installation_credentials import held, keep_proven
 from gateway.api.installation_rules import Faults, read_credentials
 from gateway.api.installation_shape import InstallationData
 from gateway.api.installations import (
     Object,
     found_installation,
-    held,
     needs_oauth,
     new_token,
     shown,
@@ -91,7 +91,7 @@ async def rotate_credentials(call: Call) -> web.Response:
             update |= {"status": "active", "reason": None}
         return current.model_copy(update=update)
 
-    return shown(call, await _change(call, one, rotated))
+    return shown(call, await keep_proven(call, one, rotated))
 
 
 def _beside(fresh: str | None, live: list[Secret], until: int, now: int) -> tuple[Secret, ...]:

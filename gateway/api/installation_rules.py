@@ -17,6 +17,7 @@ from drivers.base import Driver
 from gateway.api.driver_shape import SECRET, credentials_schema
 from gateway.api.route import details_of
 from gateway.api.text import storable
+from gateway.credential_check import moment_of
 from gateway.security import is_masked
 from schemas import codec
 from schemas.errors import Detail, InvalidError
@@ -39,6 +40,12 @@ def _key_set(document: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(document.get("keys"), list):
         raise ValueError("must be a JWK set: an object with a list of `keys`")  # noqa: TRY004 - pydantic reads ValueError
     return document
+
+
+def _moment(text: str) -> str:
+    if moment_of(text) is None:
+        raise ValueError("must be a date or time in ISO 8601, such as 2027-01-31")
+    return text
 
 
 Short = Annotated[str, Field(max_length=255)]
@@ -64,6 +71,7 @@ class KnownSettings(BaseModel):
     organization_id: Short | None = None
     shop: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]{0,252}$")] | None = None
     timezone: Annotated[Short, AfterValidator(_zone)] | None = None
+    credentials_expire_at: Annotated[Short, AfterValidator(_moment)] | None = None
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from drivers import BY_SLUG
 from gateway.api.driver_shape import SECRET, DriverRef, credentials_schema, ref_of
 from gateway.api.times import api_time
+from gateway.credential_check import warnings as credential_warnings
 from gateway.models import Installation
 from gateway.security import mask
 
@@ -51,6 +52,7 @@ def installation_data(
     warnings = []
     if signs and not secrets:
         warnings.append("no `secret` is known: deliveries to the ingest URL are refused")
+    warnings += credential_warnings(installation, ref.name, now)
     return InstallationData(
         id=installation.id,
         driver=ref,

@@ -10,12 +10,12 @@ from pydantic import BeforeValidator, Field
 from drivers.base import Driver
 from gateway.api.doc import Doc, words
 from gateway.api.driver_shape import SECRET
+from gateway.api.installation_credentials import held, keep_proven, proven
 from gateway.api.installation_rules import Faults, read_credentials, read_settings
 from gateway.api.installation_shape import InstallationData, installation_data
 from gateway.api.paging import PAGE_QUERY, Data, Page, filters, in_order, one_of, paged
 from gateway.api.route import Call, Route, data, validate
 from gateway.api.text import Body, InstanceName, Name
-from gateway.changes import change
 from gateway.driver_setup import (
     driver_of,
     ensure_enabled,
@@ -108,9 +108,10 @@ async def create_installation(call: Call) -> web.Response:
     faults.refuse()
     if starts_oauth:
         refuse_unauthorisable(directory, tenant, driver)
+    made = _made(call, driver, wish, credentials, settings)
+    made = made.model_copy(update={"info": await proven(call, driver, made)})
     await directory.ensure_instance(tenant, wish.instance, services.ids)
     await ensure_enabled(directory, tenant, driver, services.ids, services.now())
-    made = _made(call, driver, wish, credentials, settings)
     return shown(call, await directory.save("installation", made), status=201)
 
 
@@ -223,14 +224,7 @@ async def change_installation(call: Call) -> web.Response:
         body = {name: value for name, value in body.items() if name not in ECHOED}
     wish = validate(InstallationChange, body)
     _refuse_moves(one, wish)
-    directory = call.services.directory
-    saved = await change(
-        directory,
-        "installation",
-        lambda: directory.installation(one.id),
-        lambda current: _changed(call, current, wish),
-    )
-    return shown(call, saved)
+    return shown(call, await keep_proven(call, one, lambda current: _changed(call, current, wish)))
 
 
 def _refuse_moves(one: Installation, wish: InstallationChange) -> None:
@@ -272,16 +266,6 @@ def _changed(call: Call, one: Installation, wish: InstallationChange) -> Install
     if credentials != stored and one.status in {"error", "pending_auth"}:
         update |= {"status": "active", "reason": None}
     return one.model_copy(update=update)
-
-
-def held(one: Installation, credentials: dict[str, str]) -> dict[str, Any]:
-    """The fields that hold credentials beside the secret. An access token that is given by hand
-    takes the place of the one that OAuth gave.
-    """
-    update: dict[str, Any] = {"credentials": {n: v for n, v in credentials.items() if n != SECRET}}
-    if credentials.get("access_token") not in {None, one.credentials.get("access_token")}:
-        update["oauth"] = {}
-    return update
 
 
 async def delete_installation(call: Call) -> web.Response:

@@ -25,6 +25,7 @@ from tests.api.documented import faults, route_of
 T = TypeVar("T")
 ADMIN = "cmp_the_admin_of_these_tests"
 PUBLIC = "https://hooks.example.com/gw"
+NOBODY = "http://127.0.0.1:1024"  # where no provider answers
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from drivers import BY_SLUG
 from drivers.claim import Draft
 from gateway.models import Installation
 from schemas.errors import ConflictError
-from tests.api.rig import Answer, Api
+from tests.api.rig import NOBODY, Answer, Api
 
 BODY = b'{"id":"evt_1","event":"x"}'
 
@@ -199,7 +199,8 @@ async def test_what_cannot_be_done_says_why(api: Api, installed: Any) -> None:
 
 async def test_a_poll_is_asked_for(api: Api) -> None:
     thin = await api.install("bagy", credentials={})
-    full = await api.install("bagy", credentials={"access_token": "t"})
+    away = {"api_base_url": NOBODY}
+    full = await api.install("bagy", credentials={"access_token": "t"}, settings=away)
 
     refused = await act(api, thin, "poll")
     assert refused.status == 409

@@ -5,10 +5,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.api.rig import PUBLIC, Api
+from tests.api.rig import NOBODY, PUBLIC, Api
 
 CALLBACK = "https://sua-app.com/oauth/callback"
-SHOP = {"shop": "casa.myshopify.com"}
+SHOP = {"shop": "casa.myshopify.com", "api_base_url": NOBODY}
 
 
 async def refused(api: Api, **wish: Any) -> dict[str, str]:

@@ -14,6 +14,7 @@ from tests.provider_apis.oauth import (
     CLIENT_ID,
     CLIENT_SECRET,
     Bling,
+    Grant,
     Shopify,
     Stripe,
     authority,
@@ -209,6 +210,8 @@ async def test_a_custom_client_of_the_tenant_is_used(api: Api) -> None:
 
 
 async def test_authorising_replaces_a_token_that_was_given_by_hand(owner: Owner) -> None:
+    for given in ("by-hand-0123456789", "by-hand-again-0123"):
+        owner.provider.access[given] = (Grant("", None), float("inf"))
     made = await owner.api.install(
         "bling",
         credentials={"access_token": "by-hand-0123456789"},

@@ -85,7 +85,9 @@ def test_pagarme_is_asked_for_what_may_have_been_paid_since() -> None:
     assert since(poll.since(NOW)) == ["2026-11-21T12:00:00Z"]
     probe = api_of(pagarme.DRIVER).probe
     assert probe
-    assert probe({}).url == "https://api.pagar.me/core/v5/orders?size=1"
+    fetch = probe({})
+    assert fetch
+    assert fetch.url == "https://api.pagar.me/core/v5/orders?size=1"
 
 
 def told(*ids: int, following: str | None = None, previous: str | None = None) -> dict[str, Any]:

@@ -56,7 +56,9 @@ def test_calls_carry_what_each_api_wants() -> None:
 def test_credentials_are_proven_by_a_cheap_call(driver: Driver, url: str) -> None:
     probe = api_of(driver).probe
     assert probe
-    assert probe({}).url == url
+    fetch = probe({})
+    assert fetch
+    assert fetch.url == url
 
 
 def test_blings_client_presents_itself_in_a_header() -> None:

@@ -45,7 +45,9 @@ def test_calls_carry_the_key_and_the_version() -> None:
         "Stripe-Version": API_VERSION,
     }
     assert DRIVER.api.probe
-    assert DRIVER.api.probe({}).url == "https://api.stripe.com/v1/account"
+    fetch = DRIVER.api.probe({})
+    assert fetch
+    assert fetch.url == "https://api.stripe.com/v1/account"
 
 
 def test_a_session_that_only_saves_a_card_asks_for_nothing() -> None:

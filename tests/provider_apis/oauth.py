@@ -232,6 +232,19 @@ class Stripe(Authority):
         return told | {"stripe_user_id": "acct_1", "livemode": False}
 
 
+class Kiwify(Authority):
+    """Client credentials: a token for whoever has the client, and no refresh token."""
+
+    token_path = "/v1/oauth/token"
+
+    def granted(self, form: Mapping[str, str]) -> Grant:
+        return Grant("", None)
+
+    def issue(self, granted: Grant, form: Mapping[str, str]) -> dict[str, Any]:
+        told = super().issue(granted, form)
+        return {name: told[name] for name in ("access_token", "token_type", "expires_in")}
+
+
 @asynccontextmanager
 async def authority(kind: type[Authority] = Bling, **given: Any) -> AsyncIterator[Authority]:
     """A provider on a free port."""

@@ -1,0 +1,198 @@
+"""The life of an API key: proven when it is set, watched until it ends.
+
+A key that the provider refuses is not taken. A provider that cannot be asked proves nothing: the
+key is taken with a warning, and a durable job asks again. One whose end is known, because it is a
+JWT or because the operator said so, is told a week before.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import urlsafe_b64decode
+from binascii import Error as Base64Error
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from drivers import BY_SLUG
+from drivers.base import Driver
+from gateway.directory import Directory
+from gateway.ids import Ulids
+from gateway.models import Installation
+from gateway.provider_api import ApiError, ProviderApi
+from gateway.standing import Move, Standing
+from gateway.store.base import Job, Store
+from schemas import codec
+from schemas.errors import NotFoundError
+
+CHECK = "check"
+UNCHECKED = "unchecked"  # in Installation.info: why the credentials could not be proven
+WARNED = "warned"  # in Installation.info: the end that was told
+EXPIRES = "credentials_expire_at"  # in Installation.settings: an end that only the operator knows
+SECOND = 1_000_000
+AHEAD = 7 * 86_400 * SECOND
+FIRST_PAUSE, LONGEST_PAUSE = 60.0, 3600.0
+LATEST = 1e11  # seconds since 1970: beyond what a date can be
+LONGEST_SLEEP = 86_400.0  # seconds, so that no clock has to be trusted for months
+
+PUT = """
+INSERT INTO jobs (id, kind, ukey, due_at, doc) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (ukey) DO NOTHING RETURNING id"""
+
+
+class CredentialChecks:
+    """Runs the jobs of kind `check`. `now`: microseconds."""
+
+    def __init__(  # noqa: PLR0917 - parts of one composition root
+        self,
+        store: Store,
+        directory: Directory,
+        api: ProviderApi,
+        standing: Standing,
+        ids: Ulids,
+        now: Callable[[], int],
+    ) -> None:
+        self._store, self._directory, self._api = store, directory, api
+        self._standing, self._ids, self._now = standing, ids, now
+
+    async def prove(self, driver: Driver, installation: Installation) -> str | None:
+        """Ask the provider whether it knows these credentials; they need not be stored yet. None
+        when it does, or there is nothing to ask; else why that is not known.
+
+        Raises ApiError (`unauthorized`) when it refuses them.
+        """
+        known = installation.known_credentials
+        if driver.api is None or not all(known.get(n) for n in driver.api.credentials):
+            return None
+        try:
+            await self._api.check(driver, installation)
+        except ApiError as error:
+            if error.unauthorized:
+                raise
+            return error.reason
+        return None
+
+    async def ensure(self, installation: Installation) -> None:
+        """Give an installation that is worth watching its job; one it has stays."""
+        if not _is_watched(installation):
+            return
+        doc = codec.dumps({"installation_id": installation.id})
+        name, due = f"{CHECK}/{installation.id}", await self._store.database.now()
+        await self._store.database.write(PUT, self._ids(), CHECK, name, due, doc)
+
+    async def ensure_all(self) -> None:
+        """At start: every installation."""
+        for installation in self._directory.installations():
+            await self.ensure(installation)
+
+    async def run(self, job: Job) -> float | None:
+        """Look at one installation's credentials; see jobs.Runner."""
+        ident = codec.loads(job.doc)["installation_id"]
+        await self._directory.refresh("installation", ident)
+        one = self._directory.installation(ident)
+        driver = BY_SLUG.get(one.driver) if one else None
+        if one is None or driver is None or not _is_watched(one):
+            return None
+        try:
+            pauses = (await self._ask_again(driver, one, job), await self._warn(one))
+        except NotFoundError:
+            return None
+        return min((p for p in pauses if p is not None), default=None)
+
+    async def _ask_again(self, driver: Driver, one: Installation, job: Job) -> float | None:
+        """Prove what could not be proven; gives when to try next, None when that is settled."""
+        if UNCHECKED not in one.info:
+            return None
+        try:
+            unknown = await self.prove(driver, one)
+        except ApiError as error:
+            await self._standing.refused(one, error.reason)
+        else:
+            if unknown is not None:
+                pause: float = FIRST_PAUSE * 2 ** min(job.attempts - 1, 10)
+                return min(pause, LONGEST_PAUSE)
+        known = one.known_credentials
+
+        def settled(current: Installation) -> Move:
+            same = current.known_credentials == known
+            return {"info": noted(current.info, None)} if same else None
+
+        await self._standing.note(one.id, settled)
+        return None
+
+    async def _warn(self, one: Installation) -> float | None:
+        """Tell an end that comes near, once; gives when to look again."""
+        ends = ends_at(one)
+        if ends is None or one.info.get(WARNED) == ends:
+            return None
+        if ends - AHEAD > self._now():
+            return min((ends - AHEAD - self._now()) / SECOND, LONGEST_SLEEP)
+
+        def warned(current: Installation) -> Move:
+            if ends_at(current) != ends:
+                return None
+            return {"info": current.info | {WARNED: ends}}
+
+        told = {"expires_at": f"{datetime.fromtimestamp(ends // SECOND, UTC):%Y-%m-%dT%H:%M:%SZ}"}
+        await self._standing.move(one.id, "credentials.expiring", warned, told)
+        return None
+
+
+def ends_at(installation: Installation) -> int | None:
+    """When the credentials that were given by hand end, in microseconds; None when nobody knows."""
+    ends = [_jwt_end(value) for value in installation.credentials.values()]
+    told = installation.settings.get(EXPIRES)
+    if isinstance(told, str):
+        ends.append(moment_of(told))
+    return min((end for end in ends if end is not None), default=None)
+
+
+def moment_of(text: str) -> int | None:
+    """A date or time in ISO 8601 as microseconds, UTC unless it says otherwise."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    aware = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return int(aware.timestamp()) * SECOND
+
+
+def _jwt_end(text: str) -> int | None:
+    """The `exp` of a JSON Web Token; None for what is none."""
+    parts = text.split(".")
+    if len(parts) != 3:
+        return None
+    try:
+        claims = json.loads(urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (ValueError, Base64Error, RecursionError):
+        return None
+    end = claims.get("exp") if isinstance(claims, dict) else None
+    if not isinstance(end, int | float) or not 0 < end < LATEST:
+        return None
+    return int(end) * SECOND
+
+
+def warnings(installation: Installation, name: str, now: int) -> list[str]:
+    """What an operator should know of an installation's credentials. `name`: the provider's."""
+    found = []
+    unchecked = installation.info.get(UNCHECKED)
+    if unchecked:
+        found.append(f"the credentials could not be checked with {name}: {unchecked}")
+    ends = ends_at(installation)
+    if ends is not None and ends - AHEAD <= now:
+        day = datetime.fromtimestamp(ends // SECOND, UTC)
+        verb = "ended" if ends <= now else "end"
+        found.append(f"the credentials {verb} on {day:%Y-%m-%d %H:%M} UTC: rotate them")
+    return found
+
+
+def noted(info: Mapping[str, Any], unknown: str | None) -> dict[str, Any]:
+    """`info` with what `prove` gave."""
+    kept = {name: value for name, value in info.items() if name != UNCHECKED}
+    return kept | ({UNCHECKED: unknown} if unknown is not None else {})
+
+
+def _is_watched(installation: Installation) -> bool:
+    ends = ends_at(installation)
+    to_warn = ends is not None and installation.info.get(WARNED) != ends
+    return installation.status == "active" and (UNCHECKED in installation.info or to_warn)
