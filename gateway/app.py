@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from aiohttp import web
 
@@ -25,7 +25,6 @@ from gateway.background import Errands, forever
 from gateway.bootstrap import Keys
 from gateway.callers import Callers
 from gateway.chats import Chats
-from gateway.claims import PURPOSE, Claims
 from gateway.crash import crash_at
 from gateway.credential_check import CHECK, CredentialChecks
 from gateway.deferral import Deferral
@@ -44,11 +43,11 @@ from gateway.key_use import KeyUse
 from gateway.metrics import Metrics
 from gateway.models import Tenant
 from gateway.oauth_refresh import REFRESH
+from gateway.outbound import open_outbound
 from gateway.pace import Paces
 from gateway.portal.mount import mount as mount_portal
 from gateway.pressure import Pressure
 from gateway.provider_work import Parts, ProviderWork, open_provider_work
-from gateway.push import Hub, Told
 from gateway.replay import Replays
 from gateway.retention import Ages, Retention
 from gateway.security import EVERYTHING, Principal, digest
@@ -61,8 +60,6 @@ from gateway.store.history import History
 from gateway.store.registry import Registry
 from gateway.version import VERSION
 from schemas.errors import ConflictError, StoreUnavailableError
-from schemas.target import AllowList
-from sinks.base import Context
 
 DRAIN_SECONDS = 13.0  # for what is in flight; with everything after it less than 25 s
 REFRESH_SECONDS = 6.0  # for providers that were asked for a token
@@ -114,15 +111,6 @@ async def _run(settings: Settings, keys: Keys, app: web.Application) -> AsyncIte
         await store.close()
 
 
-class _Outbound(NamedTuple):
-    """The ways out of this process."""
-
-    egress: Egress
-    claims: Claims
-    hub: Hub
-    sink_context: Context
-
-
 class _Work(NamedTuple):
     """What goes on in the background."""
 
@@ -141,7 +129,7 @@ async def wire(
     store.listen(partial(_config_heard, directory, errands))
     await directory.load()
     await _ensure_tenant(directory)
-    out = _outbound(settings, keys, store, history, directory, metrics)
+    out = open_outbound(settings, keys, store, history, directory, metrics, wall_clock)
     sending = delivery(settings, store, registry, directory, out.sink_context, metrics, wall_clock)
     dispatcher, clock = sending.dispatcher, time.monotonic
     drift = Drift(registry, metrics.drift, ids, wall_clock)
@@ -180,25 +168,6 @@ async def wire(
         **providers._asdict(),
         **accounts._asdict(),
     )
-
-
-def _outbound(  # noqa: PLR0917 - parts of the one composition root
-    settings: Settings,
-    keys: Keys,
-    store: Store,
-    history: History,
-    directory: Directory,
-    metrics: Metrics,
-) -> _Outbound:
-    egress = Egress(
-        allow=AllowList.parse(settings.allow_targets),
-        require_https=settings.require_https,
-        own=settings.base_url,
-        ca_file=settings.ca_file,
-    )
-    claims = Claims(keys.vault.derived(PURPOSE), settings.base_url, wall_clock)
-    hub = _hub(settings, store, history, directory, metrics)
-    return _Outbound(egress, claims, hub, _sink_context(settings, egress, claims, hub))
 
 
 def _pressure(settings: Settings, store: Store, dispatcher: Dispatcher) -> Pressure:
@@ -258,57 +227,6 @@ async def _ensure_tenant(directory: Directory) -> None:
         )
     except ConflictError:
         await directory.refresh("tenant", DEFAULT_TENANT)
-
-
-def _hub(
-    settings: Settings, store: Store, history: History, directory: Directory, metrics: Metrics
-) -> Hub:
-    told = Told(notify=store.notify, connections=metrics.websockets.set, pushed=metrics.pushed.inc)
-    hub = Hub(
-        history,
-        store.database,
-        directory,
-        told,
-        server_url=settings.base_url,
-        most=settings.websocket_max_connections,
-    )
-    store.listen(hub.heard)
-    return hub
-
-
-def _sink_context(settings: Settings, egress: Egress, claims: Claims, hub: Hub) -> Context:
-    pusher = {
-        "app_id": settings.pusher_app_id,
-        "key": settings.pusher_key,
-        "secret": settings.pusher_secret.get_secret_value(),
-        "cluster": settings.pusher_cluster,
-        "host": settings.pusher_host,
-    }
-    sqs = {
-        "region": settings.sqs_region,
-        "access_key_id": settings.sqs_access_key_id,
-        "secret_access_key": settings.sqs_secret_access_key.get_secret_value(),
-        "account_id": settings.sqs_account_id,
-        "endpoint_url": settings.sqs_base_url,
-    }
-    wide: dict[str, dict[str, Any]] = {
-        "rabbitmq": {"uri": settings.rabbitmq_uri.get_secret_value()},
-        "nats": {"url": settings.nats_url.get_secret_value()},
-        "sqs": sqs,
-        "pusher": pusher,
-    }
-    return Context(
-        http=egress,
-        now=wall_clock,
-        server_url=settings.base_url,
-        user_agent=f"Comporta/{VERSION}",
-        server_wide={kind: {k: v for k, v in named.items() if v} for kind, named in wide.items()},
-        guard=egress.guard,
-        claim_url=claims.url,
-        timeout=settings.delivery_timeout,
-        ca_file=settings.ca_file,
-        publish=hub.publish,
-    )
 
 
 def _start(services: Services) -> list[asyncio.Task[None]]:
