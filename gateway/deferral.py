@@ -15,6 +15,7 @@ from gateway.jobs import DONE, Done
 from gateway.store.base import Job, NewInbound
 from gateway.store.history import History
 from gateway.store.keys import moment
+from gateway.store.prune import EXPIRED
 from schemas import codec
 from schemas.request import Inbound
 
@@ -39,7 +40,7 @@ class Deferral:
         if installation is None or installation.driver not in BY_SLUG:
             return None
         row = await self._history.stored_inbound(installation.tenant, doc["inbound_id"])
-        if row is None:
+        if row is None or (row.reason or "").startswith(EXPIRED):
             return None
         driver, inbound = BY_SLUG[installation.driver], inbound_of(row)
         verified = restore(inbound, installation.settings, driver.parse(inbound), {})

@@ -23,6 +23,7 @@ from gateway.models import Installation
 from gateway.provider_api import ApiError, ProviderApi
 from gateway.store.base import EventLog, Job, NewInbound
 from gateway.store.history import History
+from gateway.store.prune import EXPIRED
 from schemas import codec
 from schemas.request import Verified
 
@@ -95,7 +96,7 @@ class Enrichment:
         self, job: Job, doc: dict[str, Any], installation: Installation
     ) -> float | Done | None:
         row = await self._history.stored_inbound(installation.tenant, doc["inbound_id"])
-        if row is None:
+        if row is None or (row.reason or "").startswith(EXPIRED):
             return None
         driver, inbound = BY_SLUG[installation.driver], inbound_of(row)
         answers: dict[str, Any] = {}

@@ -26,9 +26,12 @@ LOGGABLE = frozenset(
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}"), r"\1 [redacted]"),
     (
-        re.compile(r"\b(whsec_|cmp_|shpss_|shpat_|sk_live_|ak_live_|enc:v1:)[\w+/=-]{6,}"),
+        re.compile(
+            r"\b(whsec_|cmp_|shpss_|shpat_|[sprae]k_(?:live|test)_|enc:v1:|gAAAA)[\w+/=-]{6,}"
+        ),
         r"\1[redacted]",
     ),
+    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]*\.?[\w-]*"), "[jwt]"),
     (re.compile(r"(?<=://)[^/\s?#]+(?=@)"), "[redacted]"),
     (re.compile(r"(/hooks/[\w-]+/)[\w-]+"), r"\1[redacted]"),
     (
@@ -36,13 +39,14 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
         r"\1=[redacted]",
     ),
     (re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+"), "[email]"),
+    (re.compile(r"\+\d[\d ()-]{8,18}\d\b"), "[phone]"),
+    (re.compile(r"\(\d{2}\) ?9?\d{4}[ -]?\d{4}\b"), "[phone]"),
     (re.compile(r"(?<!\w)\d{3}\.?\d{3}\.?\d{3}-?\d{2}(?!\w)"), "[cpf]"),
     (
         re.compile(r"(?<!\w)[A-Z0-9]{2}\.?[A-Z0-9]{3}\.?[A-Z0-9]{3}/[A-Z0-9]{4}-?\d{2}(?!\w)"),
         "[cnpj]",
     ),
     (re.compile(r"(?<!\w)(?:\d[ -]?){12,18}\d(?!\w)"), "[number]"),
-    (re.compile(r"\+\d{10,15}\b"), "[phone]"),
 )
 
 

@@ -22,6 +22,7 @@ from gateway.api import (
     keys,
     oauth,
     operator,
+    privacy,
     replays,
     send_test,
     sinks,
@@ -48,6 +49,7 @@ _DESCRIBED: tuple[Route, ...] = (
     *instances.ROUTES,
     *keys.ROUTES,
     *audit.ROUTES,
+    *privacy.ROUTES,
     *operator.ROUTES,
     *health.ROUTES,
 )
