@@ -62,7 +62,10 @@ CODES: dict[int, dict[str, str]] = {
         "driver_disabled": "the tenant switched the driver off",
         "driver_not_configured": "the driver needs its settings first",
     },
-    422: {"idempotency_key_reused": "the Idempotency-Key came with another request before"},
+    422: {
+        "credentials_refused": "the provider refuses these credentials",
+        "idempotency_key_reused": "the Idempotency-Key came with another request before",
+    },
     429: {"too_many_failures": "too many API keys that are not valid came from this address"},
     410: {"claim_expired": "the signed URL has ended", "event_gone": "the event is not kept"},
 }
