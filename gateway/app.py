@@ -314,6 +314,7 @@ async def _stop(services: Services, tasks: list[asyncio.Task[None]]) -> None:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     await services.errands.close()
+    await services.circuits.close()
     with suppress(TimeoutError):  # what is not written are counters of the last seconds
         async with asyncio.timeout(FLUSH_SECONDS):
             await services.drift.flush()

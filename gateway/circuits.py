@@ -17,6 +17,7 @@ from gateway import log
 from gateway.alerts import Notice, Notices
 from gateway.background import Errands
 from gateway.directory import Directory
+from gateway.holds import SharedHolds
 from gateway.lane import Clocks, Lane
 from gateway.sink_life import SinkLife
 from gateway.store.base import Record, Store
@@ -77,6 +78,7 @@ class SharedCircuits:
         self._untold: dict[str, _Told] = {}
         self._wake = asyncio.Event()
         self._errands = Errands()
+        self._holds = SharedHolds(store, registry)
         self._lane_of: Callable[[str], Lane | None] = lambda _: None
         store.listen(self._heard)
         directory.on_change(self._configured)
@@ -84,6 +86,7 @@ class SharedCircuits:
     def attach(self, lane_of: Callable[[str], Lane | None]) -> None:
         """Where this process's lanes are found."""
         self._lane_of = lane_of
+        self._holds.attach(lane_of)
 
     def find(self, sink_id: str) -> Circuit | None:
         """The circuit of a sink while it is open anywhere."""
@@ -95,6 +98,7 @@ class SharedCircuits:
         return frozenset(self._known)
 
     def begun(self, lane: Lane) -> None:
+        self._holds.begun(lane)
         circuit = self._known.get(lane.config.id)
         if circuit is not None and circuit.of == lane.config.updated_at:
             self._apply(lane, circuit)
@@ -126,9 +130,13 @@ class SharedCircuits:
         self._known.pop(lane.config.id, None)
         self._tell(_Told(lane.config.id, lane.config, None))
 
+    def held(self, lane: Lane, seconds: float) -> None:
+        self._holds.held(lane, seconds)
+
     async def run(self) -> None:
         """Learn what the others found out, then write what this process finds out, for ever."""
         await self.load()
+        await self._holds.load()
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -142,6 +150,11 @@ class SharedCircuits:
                     continue
                 if self._untold.get(sink_id) is told:
                     del self._untold[sink_id]
+
+    async def close(self) -> None:
+        """Read nothing more."""
+        await self._errands.close()
+        await self._holds.close()
 
     async def load(self) -> None:
         """Read all of them, and forget what is closed."""

@@ -46,6 +46,9 @@ class Circuits(Protocol):
     def closed(self, lane: Lane) -> None:
         """This process found that a sink works again."""
 
+    def held(self, lane: Lane, seconds: float) -> None:
+        """This process was told to send nothing for so long."""
+
 
 def _unheard(_count: int) -> None:
     """For whoever is not interested."""
@@ -232,6 +235,11 @@ class Dispatcher:
         """See lane.Results. A lane that was replaced says nothing of the present one."""
         if self.lane(lane.config.id) is lane:
             self._options.circuits.opened(lane)
+
+    def told_to_wait(self, lane: Lane, seconds: float) -> None:
+        """See lane.Results."""
+        if self.lane(lane.config.id) is lane:
+            self._options.circuits.held(lane, seconds)
 
     def _lane_of(self, sink_id: str) -> Lane | None:
         lane = self._lanes.get(sink_id)

@@ -48,6 +48,9 @@ class Results(Protocol):
     def opened(self, lane: Lane) -> None:
         """Hear that the circuit opened, or opened again."""
 
+    def told_to_wait(self, lane: Lane, seconds: float) -> None:
+        """Hear that the sink wants nothing for so long (Retry-After)."""
+
 
 @dataclass(slots=True, frozen=True)
 class Clocks:
@@ -249,6 +252,8 @@ class Lane:
             if outcome.disable:
                 self.hold(GONE_HOLD)
         elif outcome.after:
+            if now + outcome.after > self.held_until + SHORT_HOLD:
+                self._results.told_to_wait(self, outcome.after)
             self.hold(outcome.after)
         elif outcome.counts and self.breaker.record(ok=False, now=now):
             self._return_queue()

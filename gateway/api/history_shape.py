@@ -11,12 +11,12 @@ from pydantic import BaseModel
 
 from gateway.api.times import api_time
 from gateway.directory import Directory
+from gateway.store.history import LISTED_BODY
 from gateway.store.keys import storable
 from gateway.store.rows import AttemptRow, DeliveryRow, EventRow, InboundRow
 from schemas import codec
 from schemas.sink_config import is_secret_name
 
-PREVIEW = 4096  # bytes of a body in a list
 REDACTED = "[redacted]"
 
 
@@ -247,7 +247,7 @@ def _last(deliveries: list[DeliveryRow], directory: Directory) -> LastDispatch |
 def inbound_data(found: InboundRow, *, whole: bool) -> InboundData:
     """One delivery of a provider; in lists (`whole` False) its body is cut."""
     row = found.row
-    body = row.body if whole else row.body[:PREVIEW]
+    body = row.body if whole else row.body[:LISTED_BODY]
     text, encoding = _text(body, cut=len(body) < found.size)
     return InboundData(
         id=row.id,

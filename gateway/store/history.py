@@ -33,7 +33,7 @@ from schemas.events import StoredEvent
 # came later than this is not found by the time of that delivery.
 LATEST = 86_400_000_000
 UNSETTLED = frozenset({"quarantined", "enriching"})  # outcomes that have an index
-LISTED_BODY = 65_536  # bytes of a body in a list
+LISTED_BODY = 4096  # bytes of a body in a list
 
 EVENT_COLUMNS = ", ".join(f"e.{name}" for name in COLUMNS)
 DELIVERIES = """

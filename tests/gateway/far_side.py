@@ -69,6 +69,7 @@ class Listener:
     room: int = 0
     well_again: int = 0
     times_opened: int = 0
+    waits: list[float] = field(default_factory=list)
     on_settle: Callable[[str], None] = lambda _: None
 
     def settle(self, lane: Lane, leased: Leased, outcome: Outcome, at: int, seconds: float) -> None:
@@ -87,6 +88,9 @@ class Listener:
 
     def opened(self, lane: Lane) -> None:
         self.times_opened += 1
+
+    def told_to_wait(self, lane: Lane, seconds: float) -> None:
+        self.waits.append(seconds)
 
 
 @dataclass

@@ -185,5 +185,6 @@ async def pipeline(
         sharing.cancel()
         await dispatcher.stop(0.5)
         await errands.close()
+        await circuits.close()
         await egress.close()
         await store.close()

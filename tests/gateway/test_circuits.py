@@ -17,7 +17,7 @@ from gateway.lane import Clocks, Lane
 from gateway.security import Vault
 from gateway.sink_life import SinkLife
 from gateway.store import open_store
-from gateway.store.base import Store
+from gateway.store.base import Record, Store
 from gateway.store.registry import Registry
 from schemas.delivery import Retry
 from schemas.errors import StoreUnavailableError
@@ -85,6 +85,9 @@ class Sending(Listener):
     def opened(self, lane: Lane) -> None:
         self.circuits.opened(lane)
 
+    def told_to_wait(self, lane: Lane, seconds: float) -> None:
+        self.circuits.held(lane, seconds)
+
     def recovered(self, lane: Lane) -> None:
         self.circuits.closed(lane)
 
@@ -95,7 +98,7 @@ Start = Callable[[str], Awaitable[Process]]
 @asynccontextmanager
 async def processes(url: str, disable_after: float = 1e9) -> AsyncIterator[Start]:
     """Starts processes on one store."""
-    running: list[tuple[Store, asyncio.Task[None]]] = []
+    running: list[tuple[Process, asyncio.Task[None]]] = []
 
     async def start(node: str) -> Process:
         store = await open_store(url, node=node, lease_seconds=30)
@@ -118,17 +121,18 @@ async def processes(url: str, disable_after: float = 1e9) -> AsyncIterator[Start
         process = Process(store, directory, circuits, time, noticed)
         circuits.attach(lambda _: process.lane)
         await circuits.load()
-        running.append((store, asyncio.create_task(circuits.run())))
+        running.append((process, asyncio.create_task(circuits.run())))
         return process
 
     try:
         yield start
     finally:
-        for store, task in running:
+        for process, task in running:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-            await store.close()
+            await process.circuits.close()
+            await process.store.close()
 
 
 async def test_what_one_finds_down_no_other_tries(postgres_db: str) -> None:
@@ -260,6 +264,46 @@ async def test_nothing_but_failures_for_long_switches_a_sink_off(tmp_path: Path)
         reason = one.directory.sinks()[0].disabled_reason
         assert reason == "nothing but failures for 1.7 hours: HTTP 503"
         assert [n.kind for n in one.noticed] == ["sink.circuit_opened", "sink.disabled"]
+
+
+async def test_retry_after_holds_the_destination_in_every_process(url: str) -> None:
+    async with processes(url) as start:
+        one = await start("one")
+        config = await one.directory.save_sink(a_config())
+        lane = one.begin(config)
+        one.far.reply = lambda _: Retry(reason="HTTP 429", after=600.0)
+        lane.offer(leased(1))
+        await until(lambda: lane.held_until > 0)
+        if url.startswith("sqlite"):  # which serves one process at a time
+            await eventually(lambda: _is_written(one))
+            await one.store.close()
+
+        two = await start("two")
+        other = two.begin(config)
+
+        await until(lambda: other.wait() > 500)
+        changed = config.model_copy(update={"url": "https://other.example/in"})
+        assert two.begin(await two.directory.save_sink(changed)).wait() == 0
+
+
+async def _is_written(process: Process) -> bool:
+    sql = "SELECT id FROM records WHERE kind = 'hold'"
+    return bool(await process.store.database.fetch(sql))
+
+
+async def test_a_hold_that_is_over_is_forgotten(tmp_path: Path) -> None:
+    async with processes(f"sqlite:///{tmp_path}/comporta.db") as start:
+        one = await start("one")
+        config = await one.directory.save_sink(a_config())
+        doc = {"node": "two", "seconds": 0.0, "of": config.updated_at}
+        record = Record(kind="hold", id=config.id, tenant="default", name=config.id, doc=doc)
+        await Registry(one.store.database, one.store.notify).put(record)
+        lane = one.begin(config)
+
+        await one.circuits._holds.load()
+
+        assert not await _is_written(one)
+        assert lane.wait() == 0
 
 
 async def test_a_store_that_is_busy_hears_of_it_later(

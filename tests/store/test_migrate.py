@@ -34,10 +34,12 @@ async def test_two_may_start_at_once(rig: Rig) -> None:
 
 
 async def test_a_newer_store_is_left_alone(rig: Rig) -> None:
+    """Who serves it already goes on, so that a rollout has somebody who does; nobody older starts
+    on it any more.
+    """
     store = await rig.open()
     await store.database.write("INSERT INTO schema_version VALUES (9999, 'later', 0)")
-    with pytest.raises(StoreUnavailableError, match="9999"):
-        await store.check()
+    await store.check()
     await store.close()
 
     with pytest.raises(StoreUnavailableError, match="newer program"):

@@ -77,7 +77,7 @@ class SqliteStore:
 
     async def check(self) -> None:
         version = await self._writer.call(_probe)
-        if version != self._version:
+        if version is None or version < self._version:
             raise StoreUnavailableError(
                 f"the store has schema version {version}, this program needs {self._version}"
             )
