@@ -77,7 +77,7 @@ class SqliteStore:
 
     async def check(self) -> None:
         version = await self._writer.call(_probe)
-        if version is None or version < self._version:
+        if version < self._version:
             raise StoreUnavailableError(
                 f"the store has schema version {version}, this program needs {self._version}"
             )
@@ -177,7 +177,7 @@ def upgrade(connection: apsw.Connection, now: int) -> None:
 def _probe(sql: Sql, _now: int) -> int:
     sql.run(PROBE)
     sql.run(PROBE_END)
-    version: int = sql.value(VERSION)
+    version: int = sql.value(VERSION) or 0
     return version
 
 
