@@ -1,199 +1,168 @@
-"""`python -m tests.bench [--quick]`: figures of the real program, as ratios against ceilings that
-are measured in the same run. Machines are noisy: medians of several rounds, with their spread.
+"""`python -m tests.bench [--quick] [--only NAME,…] [--stored N] [--minutes N]`: figures of the real
+program, as ratios against ceilings that are measured in the same run.
+
+Machines are noisy: medians of several rounds, with their spread. Everything stays on the loopback
+and ends by itself.
 """
 
+import argparse
 import asyncio
-import json
-import os
-import statistics
-import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-import aiohttp
 import uvloop
 
-from tests.bench.ceilings import bare_client
+from tests.bench import goals
+from tests.bench.brokers import against_nats, against_rabbitmq
+from tests.bench.ceilings import bare_insert
 from tests.bench.drivers import normalizing
-from tests.bench.wire import Load, paced, request
+from tests.bench.figures import Figures, show, write
+from tests.bench.flow import ceilings, complete, ingest, through
+from tests.bench.latency import at_rate, replay, sustained
+from tests.bench.scene import Cost, gateway
+from tests.bench.stored import fill
 from tests.e2e.deliveries import SECRET, kiwify
-from tests.e2e.program import Program, free_port, program
+from tests.e2e.program import free_port
+from tests.services import Nats, Postgres, RabbitMQ
+from tests.services.server import Server
 
-CONNECTIONS = 64
+S = TypeVar("S", bound=Server)
 OUT = Path("bench.json")
-
-
-@asynccontextmanager
-async def side(module: str) -> AsyncIterator[int]:
-    """A far side in a process of its own; gives its port."""
-    port = free_port()
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", module, str(port))
-    try:
-        async with asyncio.timeout(10):
-            while True:
-                try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
-                    writer.close()
-                    break
-                except OSError:
-                    await asyncio.sleep(0.02)
-        yield port
-    finally:
-        process.kill()
-        await process.wait()
-
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def rss_mb(pid: int) -> float:
-    """Resident memory now."""
-    text = Path(f"/proc/{pid}/status").read_text()
-    return int(text.split("VmRSS:")[1].split()[0]) / 1024
-
-
-def orders(path: str, numbers: range) -> list[bytes]:
-    """Signed deliveries, each an order of its own."""
-    made = (kiwify(n, SECRET) for n in numbers)
-    return [request(path + d.query, d.body, d.headers) for d in made]
-
-
-async def arrived(session: aiohttp.ClientSession, port: int, count: int) -> tuple[float, float]:
-    """Wait until the receiver has counted so many; gives the times of its first and last."""
-    async with asyncio.timeout(120):
-        while True:
-            async with session.get(f"http://127.0.0.1:{port}/count") as answer:
-                seen, first, last = (await answer.text()).split()
-            if int(seen) >= count:
-                return float(first), float(last)
-            await asyncio.sleep(0.02)
+ROWS = 100  # a transaction of the bare insert
 
 
 class Bench:
-    """One run: rounds of each figure, and what they come to."""
+    """One run. `quick`: in about a minute, without servers."""
 
-    def __init__(self, *, quick: bool) -> None:
-        self.rounds = 3 if quick else 5
-        self.count = 3000 if quick else 10_000
-        self.figures: dict[str, list[float]] = {}
+    def __init__(self, told: argparse.Namespace) -> None:
+        self.told, self.figures = told, Figures()
+        self.rounds = 2 if told.quick else 5
+        self.count = 3000 if told.quick else 10_000
 
-    def note(self, name: str, value: float) -> None:
-        self.figures.setdefault(name, []).append(value)
-
-    def median(self, name: str) -> float:
-        return statistics.median(self.figures[name])
-
-    async def ceilings(self) -> None:
-        """H and C, fresh each round, because the machine's speed drifts."""
-        async with side("tests.bench.ceilings") as port:
-            load = Load(orders("/hooks/kiwify/token", range(self.count)), CONNECTIONS)
-            self.note("H: bare aiohttp handler, requests/s", self.count / await load.run(port))
-        async with side("tests.bench.wire") as port:
-            body = kiwify(1, SECRET).body * 2  # about an envelope's size
-            speed = await bare_client(port, body, self.count, 8)
-            self.note("C: bare aiohttp client, requests/s", speed)
-
-    async def ingest(self, folder: Path) -> None:
-        """Verified, normalized, committed, answered; no sink."""
-        async with program(folder) as gateway:
-            await gateway.start(LOG_LEVEL="warning")
-            path = await _installed(gateway)
-            await Load(orders(path, range(500)), CONNECTIONS).run(gateway.port)  # warm
-            await self._ingest_round(gateway, path)
-
-    async def _ingest_round(self, gateway: Program, path: str) -> None:
-        assert gateway.process
-        load = Load(orders(path, range(1000, 1000 + self.count)), CONNECTIONS)
-        before = cpu_seconds(gateway.process.pid)
-        seconds = await load.run(gateway.port)
-        assert load.bad == 0, f"{load.bad} deliveries were refused"
-        self.note("ingest, requests/s", self.count / seconds)
-        used = cpu_seconds(gateway.process.pid) - before
-        self.note("ingest, CPU µs/event", used / self.count * 1e6)
-
-    async def complete(self, folder: Path) -> None:
-        """In, delivered to a webhook, settled."""
-        async with side("tests.bench.wire") as port, program(folder) as gateway:
-            await gateway.start(LOG_LEVEL="warning")
-            await gateway.webhook("bench", f"http://127.0.0.1:{port}/hook")
-            path = await _installed(gateway)
-            await Load(orders(path, range(500)), CONNECTIONS).run(gateway.port)
-            await arrived(gateway.session, port, 500)
-            assert gateway.process
-            load = Load(orders(path, range(1000, 1000 + self.count)), CONNECTIONS)
-            before, started = cpu_seconds(gateway.process.pid), time.time()
-            await load.run(gateway.port)
-            _, last = await arrived(gateway.session, port, 500 + self.count)
-            self.note("complete, events/s", self.count / (last - started))
-            used = cpu_seconds(gateway.process.pid) - before
-            self.note("complete, CPU µs/event", used / self.count * 1e6)
-            self.note("complete, RSS MB", rss_mb(gateway.process.pid))
-
-    async def latency(self, folder: Path, rate: float) -> None:
-        """Open loop: the provider's wait for its answer."""
-        async with side("tests.bench.wire") as port, program(folder) as gateway:
-            await gateway.start(LOG_LEVEL="warning")
-            await gateway.webhook("bench", f"http://127.0.0.1:{port}/hook")
-            path = await _installed(gateway)
-            load = await paced(orders(path, range(int(rate * 5))), gateway.port, rate)
-            ordered = sorted(load.latencies)
-            for share in (50, 95, 99):
-                value = ordered[int(len(ordered) * share / 100)] * 1000
-                self.note(f"answer at {rate:g}/s, p{share} ms", value)
-
-    async def run(self) -> None:
+    async def flow(self) -> None:
         for _ in range(self.rounds):
-            await self.ceilings()
-            for measure in (self.ingest, self.complete):
-                with tempfile.TemporaryDirectory() as folder:
-                    await measure(Path(folder))
-        with tempfile.TemporaryDirectory() as folder:
-            await self.latency(Path(folder), 200)
+            await ceilings(self.figures, self.count)
+            await ingest(self.figures, self.count)
+            await complete(self.figures, self.count)
 
-    def report(self) -> dict[str, Any]:
-        handler, client = (self.median(n) for n in list(self.figures)[:2])
-        ideal = 1 / (1 / handler + 1 / client)
-        ratios = {
-            "ingest / H (goal 0.50)": self.median("ingest, requests/s") / handler,
-            "complete / (1/(1/H+1/C)) (goal 0.75)": self.median("complete, events/s") / ideal,
-        }
-        figures = {
-            name: {"median": statistics.median(v), "low": min(v), "high": max(v)}
-            for name, v in self.figures.items()
-        }
-        return {"figures": figures, "ratios": ratios, "normalize": normalizing()}
+    async def insert(self) -> None:
+        body = kiwify(1, SECRET).body
+        for _ in range(self.rounds):
+            with tempfile.TemporaryDirectory() as folder:
+                speed = await asyncio.to_thread(bare_insert, Path(folder), body, self.count, ROWS)
+            self.figures.note(goals.S, speed)
+
+    async def latency(self) -> None:
+        seconds = 4 if self.told.quick else 20
+        for sinks in (1, 10):
+            await at_rate(self.figures, 200, seconds, sinks)
+        await at_rate(self.figures, 1000, seconds)
+
+    async def postgres(self) -> None:
+        with _server(Postgres()) as server:
+            for _ in range(3):
+                for workers in (1, 2):
+                    name = f", PostgreSQL, {workers} process{'es' if workers > 1 else ''}"
+                    await complete(
+                        self.figures, self.count, store=server.url, workers=workers, name=name
+                    )
+
+    async def brokers(self) -> None:
+        with _server(Nats()) as nats, _server(RabbitMQ()) as rabbitmq:
+            for _ in range(self.rounds):
+                await against_nats(self.figures, nats, self.count)
+                await against_rabbitmq(self.figures, rabbitmq, self.count)
+
+    async def stored(self) -> None:
+        for count, name in ((0, ", none stored"), (self.told.stored, ", many stored")):
+            async with gateway() as running:
+                if count:
+                    await running.end()
+                    started = time.perf_counter()
+                    await asyncio.to_thread(fill, running.folder, count, "elsewhere")
+                    print(f"  {count} events stored in {time.perf_counter() - started:.0f} s")
+                    await running.start()
+                for _ in range(3):
+                    await through(self.figures, running, self.count, name)
+
+    async def pending(self) -> None:
+        async with gateway(MAX_BACKLOG="10000000") as running:
+            sink = await running.webhook("bench", f"http://127.0.0.1:{free_port()}/nobody")
+            await running.end()
+            count = self.told.pending
+            await asyncio.to_thread(fill, running.folder, count, str(sink["id"]), "pending")
+            started = time.perf_counter()
+            await running.start()
+            self.figures.note("start with many pending, s", time.perf_counter() - started)
+            cost = Cost(running)
+            await asyncio.sleep(20)
+            self.figures.note("RSS MB with many pending", cost.rss_mb())
+
+    async def replay(self) -> None:
+        await replay(self.figures, self.told.replayed, 200, 20)
+
+    async def memory(self) -> None:
+        await sustained(self.figures, 1000, self.told.minutes * 60)
+
+    async def drivers(self) -> None:
+        self.figures.notes["normalizing a median sample, µs (goal 150)"] = normalizing()
 
 
-async def _installed(gateway: Program) -> str:
-    made = await gateway.install("kiwify", "bench", SECRET)
-    return str(made["ingest_url"]).removeprefix(gateway.url)
+MEASUREMENTS: dict[str, Callable[[Bench], Awaitable[None]]] = {
+    "flow": Bench.flow,
+    "insert": Bench.insert,
+    "latency": Bench.latency,
+    "drivers": Bench.drivers,
+    "brokers": Bench.brokers,
+    "postgres": Bench.postgres,
+    "replay": Bench.replay,
+    "pending": Bench.pending,
+    "stored": Bench.stored,
+    "memory": Bench.memory,
+}
+QUICK = ("flow", "insert", "latency", "drivers")
 
 
-def show(report: dict[str, Any]) -> None:
-    """The table for people."""
-    print(f"{'figure':<44}{'median':>10}{'low':>10}{'high':>10}")
-    for name, f in report["figures"].items():
-        print(f"{name:<44}{f['median']:>10.1f}{f['low']:>10.1f}{f['high']:>10.1f}")
-    print()
-    for name, ratio in report["ratios"].items():
-        print(f"{name:<44}{ratio:>10.2f}")
-    print("\nnormalizing a median sample, µs of CPU (goal 150)")
-    for slug, micros in report["normalize"].items():
-        print(f"  {slug:<24}{micros:>8.0f}")
+@contextmanager
+def _server(server: S) -> Iterator[S]:
+    """A server for the time of a measurement."""
+    server.start()
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="about a minute, without servers")
+    parser.add_argument("--only", default="", help=f"of: {','.join(MEASUREMENTS)}")
+    parser.add_argument("--stored", type=int, default=1_000_000, help="events in a used store")
+    parser.add_argument("--pending", type=int, default=1_000_000, help="deliveries that wait")
+    parser.add_argument("--replayed", type=int, default=200_000, help="events of a bulk replay")
+    parser.add_argument("--minutes", type=float, default=2, help="of 1000 events a second")
+    told = parser.parse_args()
+    told.names = told.only.split(",") if told.only else QUICK if told.quick else [*MEASUREMENTS]
+    if unknown := set(told.names) - set(MEASUREMENTS):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    return told
+
+
+async def _run(bench: Bench) -> None:
+    for name in bench.told.names:
+        print(name, flush=True)
+        await MEASUREMENTS[name](bench)
 
 
 def main() -> None:
-    bench = Bench(quick="--quick" in sys.argv)
-    uvloop.run(bench.run())
-    report = bench.report()
-    OUT.write_text(json.dumps(report, indent=2) + "\n")
+    bench = Bench(_arguments())
+    uvloop.run(_run(bench))
+    report = bench.figures.report(goals.GOALS)
+    write(report, OUT)
     show(report)
 
 

@@ -6,20 +6,25 @@ import asyncio
 import sys
 import time
 from array import array
+from collections.abc import Iterable
+from datetime import datetime
 from typing import cast
 
 import uvloop
 
+REPLAYED = 3_600_000.0  # milliseconds; what is older was not received just now
+DATE_TIME = b'"date_time":"'
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok"
 
 
 class Receiver(asyncio.Protocol):
-    """Answers every POST with 200 and counts it; `lags` in microseconds when a body tells when it
-    was received (`"date_time":"…"` of an envelope is milliseconds)."""
+    """Answers every POST with 200, counts it, and remembers how long ago its event was received
+    (`date_time` of an envelope, in milliseconds).
+    """
 
     count = 0
-    first_at = 0.0
     last_at = 0.0
+    lags = array("d")
 
     def __init__(self) -> None:
         self.buffer = b""
@@ -33,28 +38,43 @@ class Receiver(asyncio.Protocol):
         answers = 0
         while (end := self.buffer.find(b"\r\n\r\n")) >= 0:
             head = self.buffer[:end].lower()
-            if head.startswith(b"get /count"):
-                self._tell()
+            if head.startswith(b"get /"):
+                self._tell(head[5:].split(b" ", 1)[0].decode())
                 self.buffer = self.buffer[end + 4 :]
                 continue
             at = head.find(b"content-length:")
             size = int(head[at + 15 :].split(b"\r\n", 1)[0])
             if len(self.buffer) < end + 4 + size:
                 break
+            self._note(self.buffer[end + 4 : end + 4 + size])
             self.buffer = self.buffer[end + 4 + size :]
             answers += 1
         if answers:
-            Receiver.last_at = time.time()
-            Receiver.first_at = Receiver.first_at or Receiver.last_at
             Receiver.count += answers
             assert self.transport
             self.transport.write(OK * answers)
 
-    def _tell(self) -> None:
-        text = f"{Receiver.count} {Receiver.first_at} {Receiver.last_at}".encode()
-        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(text)}\r\n\r\n".encode()
+    @staticmethod
+    def _note(body: bytes) -> None:
+        Receiver.last_at = time.time()
+        at = body.find(DATE_TIME)
+        if at >= 0:
+            start = at + len(DATE_TIME)
+            received = datetime.fromisoformat(body[start : start + 24].decode()).timestamp()
+            lag = (Receiver.last_at - received) * 1000
+            if lag < REPLAYED:
+                Receiver.lags.append(lag)
+
+    def _tell(self, what: str) -> None:
+        if what == "clear":
+            Receiver.count, Receiver.lags = 0, array("d")
+        text = f"{Receiver.count} {Receiver.last_at}"
+        if what == "lags":
+            ordered = sorted(Receiver.lags) or [0.0]
+            text = " ".join(f"{ordered[len(ordered) * p // 100]:.3f}" for p in (50, 95, 99))
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(text)}\r\n\r\n"
         assert self.transport
-        self.transport.write(head + text)
+        self.transport.write((head + text).encode())
 
 
 class Sender(asyncio.Protocol):
@@ -131,9 +151,9 @@ class Load:
         return time.perf_counter() - started
 
 
-async def paced(requests: list[bytes], port: int, rate: float, connections: int = 32) -> Load:
+async def paced(requests: Iterable[bytes], port: int, rate: float, connections: int = 32) -> Load:
     """Open loop: each request at its time, whatever became of the one before."""
-    load = Load(requests, connections)
+    load = Load([], connections)
     idle: asyncio.Queue[Sender] = asyncio.Queue()
 
     class Paced(Sender):
