@@ -16,17 +16,16 @@ from typing import TypeVar
 
 import uvloop
 
-from tests.bench import goals
+from tests.bench import backlog, goals
 from tests.bench.brokers import against_nats, against_rabbitmq
 from tests.bench.ceilings import bare_insert
 from tests.bench.drivers import normalizing
 from tests.bench.figures import Figures, show, write
 from tests.bench.flow import ceilings, complete, ingest, through
 from tests.bench.latency import at_rate, replay, sustained
-from tests.bench.scene import Cost, gateway
+from tests.bench.scene import gateway
 from tests.bench.stored import fill
 from tests.e2e.deliveries import SECRET, kiwify
-from tests.e2e.program import free_port
 from tests.services import Nats, Postgres, RabbitMQ
 from tests.services.server import Server
 
@@ -90,17 +89,10 @@ class Bench:
                     await through(self.figures, running, self.count, name)
 
     async def pending(self) -> None:
-        async with gateway(MAX_BACKLOG="10000000") as running:
-            sink = await running.webhook("bench", f"http://127.0.0.1:{free_port()}/nobody")
-            await running.end()
-            count = self.told.pending
-            await asyncio.to_thread(fill, running.folder, count, str(sink["id"]), "pending")
-            started = time.perf_counter()
-            await running.start()
-            self.figures.note("start with many pending, s", time.perf_counter() - started)
-            cost = Cost(running)
-            await asyncio.sleep(20)
-            self.figures.note("RSS MB with many pending", cost.rss_mb())
+        for engine in ("sqlite", "postgres"):
+            found = await backlog.run(engine, self.told.pending, 20)
+            self.figures.note(f"start with many pending, {engine}, s", found["start_seconds"])
+            self.figures.note(f"RSS MB with many pending, {engine}", found["rss_most_mb"])
 
     async def replay(self) -> None:
         await replay(self.figures, self.told.replayed, 200, 20)

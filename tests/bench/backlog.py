@@ -20,7 +20,7 @@ from gateway.ids import Ulids
 from gateway.store import open_store
 from gateway.store.base import Store
 from gateway.store.sqlite import SqliteStore
-from tests.bench.__main__ import rss_mb
+from tests.bench.scene import Cost
 from tests.e2e.program import Program, program
 from tests.services import Postgres, fresh_database
 from tests.sinks.given import wall_clock
@@ -84,7 +84,7 @@ async def measure(
             await gateway.webhook(f"loja-{n}", (well if n % 2 else hanging).url)
             for n in range(SINKS)
         ]
-        empty = rss_mb(_pid(gateway))
+        empty = Cost(gateway).rss_mb()
         await gateway.end()
         store = await open_store(_url(gateway, store_url), node="fill", lease_seconds=30)
         ids = [await _sink_id(store, n) for n in range(len(sinks))]
@@ -109,9 +109,9 @@ async def measure(
 
 async def _watch(gateway: Program, seconds: float) -> float:
     """The most memory it had."""
-    most, end = 0.0, time.perf_counter() + seconds
+    most, end, cost = 0.0, time.perf_counter() + seconds, Cost(gateway)
     while time.perf_counter() < end:
-        most = max(most, rss_mb(_pid(gateway)))
+        most = max(most, cost.rss_mb())
         await asyncio.sleep(0.1)
     return most
 
@@ -120,11 +120,6 @@ async def _sink_id(store: Store, number: int) -> str:
     sql = "SELECT id FROM records WHERE kind = 'sink' AND name = $1"
     found = await store.database.fetch(sql, f"webhook/loja-{number}/default")
     return str(found[0][0])
-
-
-def _pid(gateway: Program) -> int:
-    assert gateway.process is not None
-    return gateway.process.pid
 
 
 def _url(gateway: Program, store_url: str) -> str:
