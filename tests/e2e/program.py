@@ -42,6 +42,7 @@ class Program:
     session: aiohttp.ClientSession
     environ: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
+    command: tuple[str, ...] = (sys.executable, "-m", "gateway")
     process: asyncio.subprocess.Process | None = None
 
     @property
@@ -73,7 +74,7 @@ class Program:
         environ |= {f"COMPORTA_{k}": v for k, v in (ours | self.environ | more).items()}
         with (self.folder / "program.log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "gateway", "serve", env=environ, stdout=log, stderr=log
+                *self.command, "serve", env=environ, stdout=log, stderr=log
             )
 
     async def ready(self) -> None:

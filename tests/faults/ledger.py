@@ -98,7 +98,8 @@ class Ledger:
         names: dict[str, set[str]] = defaultdict(set)
         for arrival in arrivals:
             copies[arrival.event_id].append(arrival)
-            names[arrival.order].add(arrival.event_id)
+            if arrival.order:
+                names[arrival.order].add(arrival.event_id)
         for order, event_id in self.acknowledged.items():
             names[order].add(event_id)
         known = {*copies, *pending, *dead}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
@@ -14,6 +13,7 @@ import apsw
 from gateway.store import migrate
 from gateway.store.base import Database, EventLog, Topic
 from gateway.store.sqlite import leases
+from gateway.store.sqlite.clock import catch_up, machine_clock
 from gateway.store.sqlite.connection import (
     NOT_NOW,
     Sql,
@@ -104,7 +104,7 @@ async def open_sqlite(
     tuning: Tuning | None = None,
 ) -> SqliteStore:
     """See `gateway.store.open_store`. Leases that a dead process left are free at once."""
-    clock, tuning = clock or _wall_clock, tuning or Tuning()
+    clock, tuning = clock or machine_clock(), tuning or Tuning()
     refuse_version(apsw.sqlite_lib_version())
     create_private(path)
     lock = ProcessLock(path)
@@ -143,6 +143,7 @@ def _prepare(
             upgrade(connection, clock())
             sql = Sql(connection)
             sql.run("BEGIN IMMEDIATE")
+            catch_up(sql, clock())
             leases.void_all(sql, clock())
             sql.run("COMMIT")
             return connection, sql.value(LAST_SEQ) or 0
@@ -179,10 +180,6 @@ def _probe(sql: Sql, _now: int) -> int:
     sql.run(PROBE_END)
     version: int = sql.value(VERSION) or 0
     return version
-
-
-def _wall_clock() -> int:
-    return time.time_ns() // 1000
 
 
 def _ignore(*_: object) -> None:

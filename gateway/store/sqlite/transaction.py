@@ -9,6 +9,7 @@ import apsw
 
 from gateway.store.base import Append, Settlement
 from gateway.store.sqlite.append import Appends
+from gateway.store.sqlite.clock import StoreClock, shift
 from gateway.store.sqlite.connection import NOT_NOW, Sql, unavailable
 from gateway.store.sqlite.settle import settle, settle_singly
 
@@ -34,6 +35,7 @@ class Transactions:
     def commit(self, works: Sequence[Work]) -> list[Any]:
         """A result or an exception for each, in order. Raises nothing."""
         try:
+            self._follow_the_wall_clock()
             try:
                 return self._transact(works, self._together)
             except NOT_NOW:
@@ -44,6 +46,21 @@ class Transactions:
             return [unavailable(error) for _ in works]
         except Exception as error:  # noqa: BLE001 - the thread outlives whatever happens here
             return [error for _ in works]
+
+    def _follow_the_wall_clock(self) -> None:
+        """In a transaction of its own: all others see the time and the schedules in step."""
+        clock = self._clock
+        if not isinstance(clock, StoreClock) or not (step := clock.step()):
+            return
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            shift(self._sql, clock(), step)
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+        clock.follow(step)
 
     def _transact(
         self, works: Sequence[Work], apply: Callable[[Sequence[Work], int], list[Any]]
