@@ -182,7 +182,7 @@ def read_token(answer: Any, now: datetime) -> Token:
     scope = told.get("scope")
     token = granted(told | {"scope": implied.get(text(scope) or "", scope)}, now)
     account = text(told.get("stripe_user_id"))
-    return replace(token, extra={"stripe_user_id": account} if account else {})
+    return replace(token, extra={"account": account} if account else {})
 
 
 DRIVER = Driver(

@@ -43,7 +43,7 @@ from gateway.key_use import KeyUse
 from gateway.metrics import Metrics
 from gateway.models import Tenant
 from gateway.oauth_refresh import REFRESH
-from gateway.outbound import open_outbound
+from gateway.outbound import Outbound, open_outbound
 from gateway.pace import Paces
 from gateway.portal.mount import mount as mount_portal
 from gateway.pressure import Pressure
@@ -136,8 +136,8 @@ async def wire(
     intake = Intake(store.log, directory, dispatcher, drift, ids, observe=metrics.appended)
     pressure = _pressure(settings, store, dispatcher)
     sending.notices.listen(Announcer(intake, errands))
-    ingress = _ingress(settings, intake, directory, pressure, metrics, out.egress)
     accounts = open_accounts(settings, keys, store, directory, intake, out.egress, ids, wall_clock)
+    ingress = _ingress(settings, intake, directory, pressure, metrics, out, accounts)
     parts = Parts(store, history, directory, intake, ids, metrics, wall_clock)
     providers, work = _work(parts, registry, dispatcher, accounts, out.egress)
     return Services(
@@ -200,7 +200,8 @@ def _ingress(  # noqa: PLR0917 - parts of the one composition root
     directory: Directory,
     pressure: Pressure,
     metrics: Metrics,
-    egress: Egress,
+    out: Outbound,
+    accounts: Accounts,
 ) -> Ingress:
     return Ingress(
         intake=intake,
@@ -212,7 +213,8 @@ def _ingress(  # noqa: PLR0917 - parts of the one composition root
         now=wall_clock,
         monotonic=time.monotonic,
         random=random_module.random,
-        key_sets=KeySets(egress, time.monotonic),
+        key_sets=KeySets(out.egress, time.monotonic),
+        standing=accounts.standing,
         source=Sources(settings.trusted_proxies).of,
         crash=crash_at(settings.crash_at),
     )

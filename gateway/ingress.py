@@ -30,6 +30,7 @@ from gateway.pace import Paces
 from gateway.pressure import Pressure
 from gateway.reading import read_body, refuse_repeated
 from gateway.security import digest
+from gateway.standing import Standing
 from gateway.store.base import Appended
 from schemas import codec
 from schemas.errors import (
@@ -78,6 +79,7 @@ class Ingress:
     monotonic: Callable[[], float]
     random: Callable[[], float]
     key_sets: KeySets
+    standing: Standing
     source: Callable[[web.BaseRequest], str]
     crash: Callable[[str], None]
     refusals: deque[Refusal] = field(default_factory=lambda: deque(maxlen=REFUSALS_KEPT))
@@ -115,6 +117,8 @@ class Ingress:
         receipt = await self._receive(driver, installation, inbound, grant, request)
         self.crash("after_verify")
         told = await self.intake.take(installation, inbound, receipt)
+        if not told.duplicate:
+            await self.standing.heard(installation, receipt.events)
         self.crash("before_answer")
         outcome = "duplicate" if told.duplicate else receipt.outcome
         return _answer(receipt, told), outcome

@@ -8,7 +8,8 @@ id is the event's dedupe key, so nothing is told twice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +22,7 @@ from gateway.models import Installation, Status
 from schemas.errors import ConflictError, NotFoundError
 from schemas.events import Event
 
+OURS = "installation.updated"
 UNTOLD = "untold"  # in Installation.info: the change that is still to be told
 LOOK_EVERY = 30.0
 TIME_TO_TELL = 30_000_000  # microseconds that whoever made a change has to tell it
@@ -49,12 +51,15 @@ class Standing:
         cause: str,
         made: Callable[[Installation], Move],
         told: Mapping[str, Any] | None = None,
+        *,
+        is_known: bool = False,
     ) -> None:
         """Store what `made` turns the installation into, and tell it; None changes nothing.
 
         `cause`: what happened, as the event's `provider_event` (`oauth.authorized`). `told`: more
-        for the event's data. `made` runs again when somebody else changed the installation
-        meanwhile. Raises NotFoundError when it is gone, and whatever `made` raises.
+        for the event's data. `is_known`: it is an event of the provider's already, in our words;
+        only those of Evolution API are told. `made` runs again when somebody else changed the
+        installation meanwhile. Raises NotFoundError when it is gone, and whatever `made` raises.
         """
         note_id = self._ids()
 
@@ -63,7 +68,7 @@ class Standing:
             if update is None:
                 return current
             note: dict[str, Any] = {"id": note_id, "from": current.status, "cause": cause}
-            note |= {"at": self._now(), "more": dict(told or {})}
+            note |= {"at": self._now(), "more": dict(told or {}), "is_known": is_known}
             info = {**update.get("info", current.info), UNTOLD: note}
             return current.model_copy(update={**update, "info": info})
 
@@ -91,10 +96,27 @@ class Standing:
                 return None
             return {"status": "error", "reason": f"the provider refuses the credentials: {reason}"}
 
-        try:
+        with suppress(NotFoundError):
             await self.move(installation.id, "api.unauthorized", lost)
-        except NotFoundError:
+
+    async def heard(self, installation: Installation, events: Sequence[Event]) -> None:
+        """Act on what a provider's delivery told of the connection itself: that the owner took it
+        back. One endpoint may hear of many accounts: those of others are not ours.
+        """
+        lost = [event.data for event in events if event.name == OURS]
+        if not lost or lost[0].get("status") != "error":
             return
+        about, reason = lost[0], f"the provider says: {lost[0].get('reason')}"
+        account = installation.oauth.get("extra", {}).get("account")
+        if "account" in about and about["account"] != account:
+            return
+
+        def taken_back(current: Installation) -> Move:
+            is_news = current.status == "active"
+            return {"status": "error", "reason": reason, "oauth": {}} if is_news else None
+
+        with suppress(NotFoundError):
+            await self.move(installation.id, "oauth.revoked", taken_back, is_known=True)
 
     async def note(self, ident: str, made: Callable[[Installation], Move]) -> None:
         """The same for what is nobody's news."""
@@ -139,7 +161,7 @@ class Standing:
             await asyncio.sleep(LOOK_EVERY)
 
 
-def _events(installation: Installation, note: dict[str, Any]) -> tuple[Event, Event]:
+def _events(installation: Installation, note: dict[str, Any]) -> tuple[Event, ...]:
     """The change in both vocabularies: ours, and Evolution API's."""
     status, reason = installation.status, installation.reason
     state, code = STATES[status]
@@ -159,7 +181,8 @@ def _events(installation: Installation, note: dict[str, Any]) -> tuple[Event, Ev
         "occurred_at": datetime.fromtimestamp(note["at"] / 1_000_000, UTC),
     }
     channel = {"instance": installation.instance, "state": state, "statusReason": code}
-    return (
-        Event(name="installation.updated", data=about, **told),
+    events = (
+        Event(name=OURS, data=about, **told),
         Event(name="connection.update", data=channel | about, **told),
     )
+    return events[1:] if note.get("is_known") else events

@@ -1,14 +1,16 @@
 """Authorising installations: from the URL an owner is sent to until the token is stored."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from pydantic import SecretStr
 
+from gateway import samples
 from tests.api.owner import REDIRECT, Owner, query_of
-from tests.api.rig import PUBLIC, Api, serving
+from tests.api.rig import PUBLIC, Answer, Api, serving
 from tests.e2e.program import free_port
 from tests.provider_apis.oauth import (
     CLIENT_ID,
@@ -96,7 +98,7 @@ async def test_the_account_that_came_with_the_token_is_known(api: Api) -> None:
         made = await owner.installs()
         await owner.authorises(made)
 
-        assert owner.stored(made).known_credentials["stripe_user_id"] == "acct_1"
+        assert owner.stored(made).known_credentials["account"] == "acct_1"
         assert owner.stored(made).oauth["expires_at"] is None
 
 
@@ -191,6 +193,46 @@ class TestRefusals:
         assert made["auth_url"] is None
         assert answer.status == 409
         assert "COMPORTA_ALLOW_TARGETS" in answer.body["message"]
+
+
+async def delivers(owner: Owner, made: Any, name: str, secret: str, **changed: str) -> Answer:
+    """A sample of the driver's, signed now, with other texts in it when told."""
+    sample = samples.load(f"{owner.driver}/{name}")
+    body, headers = sample.body.decode(), dict(sample.headers)
+    for before, after in changed.items():
+        body = body.replace(before, after)
+        headers = {k: v.replace(before, after) for k, v in headers.items()}
+    changed_sample = replace(sample, body=body.encode(), headers=headers)
+    draft = changed_sample.signed(secret, owner.api.services.now() // 1_000_000)
+    path = urlsplit(made["ingest_url"]).path.removeprefix("/gw")
+    url = owner.api.url + path
+    async with owner.api.session.post(url, data=draft.body, headers=draft.headers) as answer:
+        return Answer(answer.status, await answer.json(), answer.headers)
+
+
+async def test_a_shop_that_uninstalls_the_app_takes_access_back(merchant: Owner) -> None:
+    made = await merchant.authorises(await merchant.installs())
+    told = await delivers(merchant, made, "app_uninstalled", CLIENT_SECRET, casaaruana="casa")
+    shown = await merchant.looks_at(made)
+
+    assert told.status == 200
+    assert (shown["status"], bool(shown["auth_url"])) == ("error", True)
+    assert shown["reason"] == "the provider says: the app was uninstalled"
+    assert merchant.stored(made).oauth == {}
+    rest = [name for name, _, _ in await merchant.events()][2:]
+    assert rest == ["installation.updated", "connection.update"]
+
+
+async def test_only_our_account_is_deauthorized(api: Api) -> None:
+    async with authority(Stripe, lifetime=None) as provider:
+        owner = Owner(api, provider, "stripe")
+        await owner.configures()
+        made = await owner.authorises(await owner.installs())
+        await delivers(owner, made, "deauthorized", CLIENT_SECRET)
+        assert (await owner.looks_at(made))["status"] == "active"
+        ours = {"acct_1LrWmTnB": "acct_1", "evt_1ZzDeauthorized": "evt_2"}
+        await delivers(owner, made, "deauthorized", CLIENT_SECRET, **ours)
+        assert (await owner.looks_at(made))["status"] == "error"
 
 
 async def test_a_custom_client_of_the_tenant_is_used(api: Api) -> None:
