@@ -6,7 +6,7 @@ from aiohttp import web
 
 from gateway.api.route import PUBLIC, Call, Route, respond
 from gateway.driver_setup import driver_of
-from schemas.errors import NotFoundError
+from schemas.errors import BadRequestError, NotFoundError
 
 # The URL holds a code: nobody keeps it, and where the owner goes on does not learn it.
 PRIVATE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
@@ -17,7 +17,10 @@ async def complete_oauth(call: Call) -> web.Response:
     driver = driver_of(call.path("driver"))
     if driver is None or driver.oauth is None:
         raise NotFoundError("no driver of this name is authorised by OAuth")
-    onward = await call.services.oauth.complete(driver, call.request.query)
+    query = call.request.query
+    if len(query) > len(set(query)):
+        raise BadRequestError("the callback says something twice", code="invalid_callback")
+    onward = await call.services.oauth.complete(driver, query)
     if not onward:  # the settings went while the owner was away
         return respond({"data": {"completed": True}}, 200, PRIVATE)
     return web.Response(status=302, headers={"Location": onward, **PRIVATE})

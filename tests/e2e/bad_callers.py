@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import aiohttp
 from aiohttp import web
 
+from tests.api.owner import REDIRECT, Owner
 from tests.api.rig import Answer
 from tests.e2e.bad_deliveries import head
 from tests.e2e.bad_inputs import Ask, Case, Stage
+from tests.provider_apis.oauth import Bling, authority
 from tests.sinks.receiver import answer_ok, until
 
 LONG = "a" * 300
@@ -106,6 +109,33 @@ async def while_it_runs(stage: Stage) -> Answer:
     return answer
 
 
+def returns(change: str) -> Ask:
+    """An owner who comes back from a provider with something else than what was agreed on:
+    `{state}` and `{code}` are those that would be right.
+    """
+
+    async def ask(stage: Stage) -> Answer:
+        async with authority(Bling) as provider:
+            owner = Owner(stage.api, provider)
+            await owner.configures()
+            made, other = await owner.installs(), await owner.installs()
+            right = dict(parse_qsl(provider.grant(made["auth_url"])))
+            wrong = f"{other['id']}{right['state'][26:]}"
+            if change == "used":
+                assert (await owner.comes_back(urlencode(right))).status == 302
+            query = urlencode(right) if change == "used" else change.format(foreign=wrong, **right)
+            answer = await owner.comes_back(query)
+        assert "evil" not in str(answer.headers)
+        return answer
+
+    return ask
+
+
+def leads_home(answer: Answer) -> bool:
+    """To the registered address, whatever the query wishes."""
+    return bool(answer.headers["Location"].startswith(REDIRECT))
+
+
 async def listened(stage: Stage) -> str:
     """An instance to whose events somebody may listen."""
     instance = f"loja-{next(stage.numbers)}"
@@ -191,6 +221,16 @@ def cases() -> Iterator[Case]:
     long = with_idempotency_key("a" * 300, NEW_KEY)
     yield Case(38, "300 characters", long, 400, "invalid_idempotency_key")
     yield Case(38, "while the first runs", while_it_runs, 409, "still_running")
+    yield Case(39, "no state", returns("code={code}"), 400, "invalid_state")
+    foreign_state = returns("state={foreign}&code={code}")
+    yield Case(39, "another's state", foreign_state, 400, "invalid_state")
+    yield Case(39, "a used state", returns("used"), 400, "state_used")
+    two = returns("state={state}&code={code}&code=x")
+    yield Case(39, "two codes", two, 400, "invalid_callback")
+    denied = returns("state={state}&error=access_denied&next=https://evil.example")
+    yield Case(39, "the owner said no", denied, 302, also=leads_home)
+    onward = returns("state={state}&code={code}&next=https://evil.example")
+    yield Case(39, "another way home", onward, 302, also=leads_home)
     yield Case(40, "no key", socket(), 401, "unauthorized")
     foreign = socket(Origin="https://evil.example", apikey="cmp_the_admin_of_these_tests")
     yield Case(40, "a foreign page", foreign, 403, "origin_not_allowed")

@@ -37,5 +37,5 @@ async def test_a_bad_input_gets_its_answer(stage: Stage, case: Case) -> None:
 def test_every_row_is_there() -> None:
     rows = {case.row for case in TABLE}
 
-    assert set(range(1, 41)) - rows == {39}
+    assert rows == set(range(1, 41))
     assert len({case.ident for case in TABLE}) == len(TABLE)
