@@ -17,6 +17,7 @@ from aiohttp import web
 
 from drivers import BY_SLUG
 from gateway.accounts import Accounts, open_accounts
+from gateway.alarm_sources import open_watch
 from gateway.alerts import Announcer
 from gateway.api import errors
 from gateway.api.auth import register
@@ -127,8 +128,7 @@ async def wire(
     directory, errands = Directory(registry, keys.vault), Errands()
     # First listen, then load: a change in between would never be heard of.
     store.listen(partial(_config_heard, directory, errands))
-    await directory.load()
-    await _ensure_tenant(directory)
+    await _load(directory)
     out = open_outbound(settings, keys, store, history, directory, metrics, wall_clock)
     sending = delivery(settings, store, registry, directory, out.sink_context, metrics, wall_clock)
     dispatcher, clock = sending.dispatcher, time.monotonic
@@ -139,6 +139,7 @@ async def wire(
     accounts = open_accounts(settings, keys, store, directory, intake, out.egress, ids, wall_clock)
     ingress = _ingress(settings, intake, directory, pressure, metrics, out, accounts)
     parts = Parts(store, history, directory, intake, ids, metrics, wall_clock)
+    watch = open_watch(settings, parts, out.egress)
     providers, work = _work(parts, registry, dispatcher, accounts, out.egress)
     return Services(
         settings=settings,
@@ -167,6 +168,7 @@ async def wire(
         **work._asdict(),
         **providers._asdict(),
         **accounts._asdict(),
+        **watch._asdict(),
     )
 
 
@@ -220,7 +222,9 @@ def _ingress(  # noqa: PLR0917 - parts of the one composition root
     )
 
 
-async def _ensure_tenant(directory: Directory) -> None:
+async def _load(directory: Directory) -> None:
+    """Read the configuration, and make the one tenant there always is."""
+    await directory.load()
     if any(t.id == DEFAULT_TENANT for t in directory.tenants()):
         return
     try:
@@ -236,10 +240,17 @@ def _start(services: Services) -> list[asyncio.Task[None]]:
     loop = asyncio.get_running_loop()
     services.store.listen(partial(_deliveries_heard, services))
     services.directory.on_change(partial(_configured, services))
+    services.alarm_sources.attach(services.notices, services.standing, services.drift)
     services.dispatcher.start()
     services.dispatcher.wake()
     work: dict[str, Callable[[], Awaitable[None]]] = {
         "circuits": services.circuits.run,
+        "alarms": services.alarms.run,
+        "alarms.backlog": partial(
+            services.alarm_sources.watch,
+            services.dispatcher,
+            services.settings.alert_backlog_age,
+        ),
         "pressure": services.pressure.watch,
         "jobs": services.jobs.run,
         "drift": services.drift.run,
@@ -320,5 +331,6 @@ async def _stop(services: Services, tasks: list[asyncio.Task[None]]) -> None:
     with suppress(TimeoutError):  # what is not written are counters of the last seconds
         async with asyncio.timeout(FLUSH_SECONDS):
             await services.drift.flush()
+            await services.alarms.close()
             await services.key_use.flush()
     await services.egress.close()

@@ -7,7 +7,7 @@ into one row.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 
 from prometheus_client import Counter
@@ -26,6 +26,9 @@ MOST_UNWRITTEN = 5000
 # What drivers begin a sign with; every other is the reason of a quarantine.
 KNOWN = frozenset({"unknown_event", "unknown_status", "missing"})
 OTHERS = "other:more signs than are kept apart"
+
+
+Listener = Callable[[str, str, Collection[str], bool], None]
 
 
 @dataclass(slots=True)
@@ -58,8 +61,23 @@ class Drift:
         self._registry, self._counter, self._ids, self._now = registry, counter, ids, now
         self._unwritten: dict[tuple[str, str], dict[str, Sign]] = {}
         self._size = 0
+        self._listeners: list[Listener] = []
 
-    def note(self, tenant: str, driver: str, words: Iterable[str], inbound_id: str) -> None:
+    def listen(self, callback: Listener) -> None:
+        """Have `callback` called with the tenant, the driver, the signs of a delivery, and whether
+        it is in quarantine.
+        """
+        self._listeners.append(callback)
+
+    def note(
+        self,
+        tenant: str,
+        driver: str,
+        words: Collection[str],
+        inbound_id: str,
+        *,
+        quarantined: bool = False,
+    ) -> None:
         """Count signs such as `unknown_status:weird`. Never waits."""
         now = self._now()
         signs = self._unwritten.setdefault((tenant, driver), {})
@@ -68,6 +86,8 @@ class Drift:
             known = word in signs or self._size < MOST_UNWRITTEN
             self._size += known and word not in signs
             _add(signs, word if known else OTHERS, Sign(1, now, now, inbound_id))
+        for listener in self._listeners:
+            listener(tenant, driver, words, quarantined)
 
     @property
     def unwritten(self) -> int:

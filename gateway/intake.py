@@ -156,7 +156,13 @@ class Intake:
         if receipt.outcome == "quarantined":
             words.append(receipt.reason or "quarantined")
         if words:
-            self._drift.note(origin.tenant, origin.driver, words, row.id)
+            self._drift.note(
+                origin.tenant,
+                origin.driver,
+                words,
+                row.id,
+                quarantined=receipt.outcome == "quarantined",
+            )
         hop = stored_hops(row.headers)
         item = self._item(
             origin,

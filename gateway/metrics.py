@@ -84,6 +84,7 @@ class Metrics:
         self.pushed = make.counter("websocket_events", "Events sent to connected clients")
         self.closed = make.counter("websocket_closed", "Connections we closed", "code")
         self.notices = make.counter("notices", "What the gateway noticed of itself", "kind")
+        self.alerts = make.counter("alerts", "Messages to the operator by outcome", "outcome")
         self.drift = make.counter("drift", "Signs of changed payloads", "driver", "reason")
         make.gauge("build_info", "Version", "version").labels(version).set(1)
         self._children: dict[tuple[str, ...], Counter] = {}

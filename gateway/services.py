@@ -10,6 +10,8 @@ from typing import Protocol
 
 from aiohttp import web
 
+from gateway.alarm_sources import AlarmSources
+from gateway.alarms import Alarms
 from gateway.alerts import Notices
 from gateway.background import Errands
 from gateway.callers import Callers
@@ -69,6 +71,8 @@ class Services:
     directory: Directory
     dispatcher: Dispatcher
     circuits: SharedCircuits
+    alarms: Alarms
+    alarm_sources: AlarmSources
     notices: Notices
     intake: Intake
     ingress: Ingress

@@ -26,6 +26,7 @@ from pydantic import (
 
 from gateway.crash import POINTS
 from schemas.target import AllowList
+from sinks.signing import secret_key
 
 PREFIX = "COMPORTA_"
 MONTH = 31 * 86_400.0  # seconds
@@ -54,6 +55,19 @@ def _base_url(value: str) -> str:
     if parts.query or parts.fragment or parts.username:
         raise ValueError("is a scheme, a host and perhaps a path, nothing more")
     return value.rstrip("/")
+
+
+def _web_url(value: str) -> str:
+    parts = urlsplit(value)
+    if value and (parts.scheme not in {"http", "https"} or not parts.hostname):
+        raise ValueError("is not an http(s) URL")
+    return value
+
+
+def _signing_secret(value: SecretStr) -> SecretStr:
+    if value.get_secret_value():
+        secret_key(value.get_secret_value())
+    return value
 
 
 def _rate(value: float) -> float:
@@ -174,6 +188,20 @@ class Settings(BaseModel):
         "json", description="`console` for people"
     )
     otlp_endpoint: str = Field("", description="traces, when set")
+    alert_webhook_url: Annotated[str, AfterValidator(_web_url)] = Field(
+        "", description="where the operator is told of what goes wrong; nobody is when empty"
+    )
+    alert_webhook_secret: Annotated[SecretStr, AfterValidator(_signing_secret)] = Field(
+        SecretStr(""), description="`whsec_…`: what those messages are signed with"
+    )
+    alert_interval: float = Field(
+        60, ge=0, le=86_400, description="seconds between two such messages at least"
+    )
+    alert_backlog_age: float = Field(
+        900,
+        ge=0,
+        description="seconds a delivery may be overdue before the operator is told; 0 is off",
+    )
     metrics_public: bool = Field(
         False, description="/metrics without a key although not bound to loopback"
     )
@@ -221,6 +249,8 @@ class Settings(BaseModel):
             )
         if not self.auth and not self.is_loopback:
             raise ValueError("COMPORTA_AUTH=off is only for a loopback COMPORTA_HOST")
+        if self.alert_webhook_url and not self.alert_webhook_secret.get_secret_value():
+            raise ValueError("COMPORTA_ALERT_WEBHOOK_SECRET is required with the URL")
         if bool(self.tls_cert) is not bool(self.tls_key):
             raise ValueError("COMPORTA_TLS_CERT and COMPORTA_TLS_KEY go together")
         kinds = ("sqlite:///", "postgresql://", "postgres://")

@@ -26,6 +26,7 @@ OURS = "installation.updated"
 UNTOLD = "untold"  # in Installation.info: the change that is still to be told
 LOOK_EVERY = 30.0
 TIME_TO_TELL = 30_000_000  # microseconds that whoever made a change has to tell it
+Listener = Callable[[Installation, str], None]
 Move = Mapping[str, Any] | None  # the fields of an installation that change
 # How Evolution's clients read it: upstream's words for a connection, and HTTP's for the reason.
 STATES: dict[Status, tuple[str, int]] = {
@@ -44,6 +45,13 @@ class Standing:
     ) -> None:
         self._directory, self._intake = directory, intake
         self._ids, self._now = ids, now
+        self._listeners: list[Listener] = []
+
+    def listen(self, callback: Listener) -> None:
+        """Have `callback` called with every installation that this process moves, and the status it
+        had before.
+        """
+        self._listeners.append(callback)
 
     async def move(
         self,
@@ -83,6 +91,8 @@ class Standing:
                 status=saved.status,
                 reason=saved.reason,
             )
+            for listener in self._listeners:
+                listener(saved, saved.info[UNTOLD]["from"])
             await self.tell(saved)
 
     async def refused(self, installation: Installation, reason: str) -> None:
