@@ -67,7 +67,7 @@ class Polls:
         or whose interval is another.
         """
         driver = BY_SLUG.get(installation.driver)
-        if driver is None or not is_polled(driver, installation):
+        if driver is None or not can_ask(driver, installation):
             return
         docs = await stored_docs(self._store.database, _names(driver, installation))
         for poll in driver.polls:
@@ -122,7 +122,7 @@ class Polls:
         poll = next((p for p in driver.polls if p.name == doc["list"]), None)
         if poll is None:
             return None
-        pause = pause_of(poll, installation) if is_polled(driver, installation) else None
+        pause = pause_of(poll, installation) if can_ask(driver, installation) else None
         doc["pause"] = pause
         if pause is None:
             return await self._later(job, doc, PARKED)
@@ -197,12 +197,11 @@ class Polls:
         return NewJob(id=self._ids(), kind=POLL, unique=name, doc=codec.dumps(doc))
 
 
-def is_polled(driver: Driver, installation: Installation) -> bool:
-    """Whether there is something to ask for, and what is needed to ask."""
+def can_ask(driver: Driver, installation: Installation) -> bool:
+    """Whether an installation is active and has what its provider's API wants."""
     known = installation.known_credentials
     return (
-        bool(driver.polls)
-        and driver.api is not None
+        driver.api is not None
         and installation.status == "active"
         and all(known.get(name) for name in driver.api.credentials)
     )

@@ -307,7 +307,8 @@ def _refuse(api: Api, fetch: Fetch, body: Any) -> None:
 def with_query(url: str, more: Mapping[str, str]) -> str:
     """`url` with query parameters put over its own."""
     parts = urlsplit(url)
-    query = dict(parse_qsl(parts.query, keep_blank_values=True)) | dict(more)
+    own = parse_qsl(parts.query, keep_blank_values=True)
+    query = [pair for pair in own if pair[0] not in more] + list(more.items())
     return urlunsplit(parts._replace(query=urlencode(query)))
 
 

@@ -15,6 +15,7 @@ from gateway.jobs import Runner
 from gateway.metrics import Metrics
 from gateway.poll import POLL, Polls
 from gateway.provider_api import Access, ProviderApi
+from gateway.reconcile import RECONCILE, Reconciler
 from gateway.store.base import Store
 from gateway.store.history import History
 from gateway.sweep import Sweeper
@@ -40,11 +41,16 @@ class ProviderWork(NamedTuple):
     provider_api: ProviderApi
     polls: Polls
     enrichment: Enrichment
+    reconciler: Reconciler
 
     @property
     def runners(self) -> Mapping[str, Runner]:
         """By kind of job; all of them wait for servers of others."""
-        return {POLL: self.polls.run, ENRICH: self.enrichment.run}
+        return {
+            POLL: self.polls.run,
+            ENRICH: self.enrichment.run,
+            RECONCILE: self.reconciler.run,
+        }
 
 
 def open_provider_work(parts: Parts, http: Http, access: Access) -> ProviderWork:
@@ -61,4 +67,7 @@ def open_provider_work(parts: Parts, http: Http, access: Access) -> ProviderWork
         parts.now,
         parts.metrics,
     )
-    return ProviderWork(api, polls, enrichment)
+    reconciler = Reconciler(
+        parts.store, parts.directory, sweeper, parts.ids, parts.now, parts.metrics
+    )
+    return ProviderWork(api, polls, enrichment, reconciler)

@@ -38,6 +38,7 @@ from gateway.poll import Polls
 from gateway.pressure import Pressure
 from gateway.provider_api import ProviderApi
 from gateway.push import Hub
+from gateway.reconcile import Reconciler
 from gateway.replay import Replays
 from gateway.security import Principal, RandomBytes, Vault
 from gateway.settings import Settings
@@ -81,6 +82,7 @@ class Services:
     checks: CredentialChecks
     polls: Polls
     enrichment: Enrichment
+    reconciler: Reconciler
     oauth: OAuthFlow
     refreshes: Refreshes
     standing: Standing

@@ -9,17 +9,11 @@ from aiohttp import web
 from drivers.base import Driver
 from gateway.api.doc import Doc
 from gateway.api.driver_shape import SECRET
+from gateway.api.installation_answer import found_installation, shown, told
 from gateway.api.installation_credentials import held, keep_proven
 from gateway.api.installation_rules import Faults, read_credentials
 from gateway.api.installation_shape import InstallationData
-from gateway.api.installations import (
-    Object,
-    found_installation,
-    needs_oauth,
-    new_token,
-    shown,
-    told,
-)
+from gateway.api.installations import Object, needs_oauth, new_token
 from gateway.api.paging import Data
 from gateway.api.route import Call, Route, data
 from gateway.api.text import Body, Overlap
@@ -63,7 +57,7 @@ async def rotate_token(call: Call) -> web.Response:
         tokens = ((digest(token), None), *kept)
         return current.model_copy(update={"tokens": tokens, "ingest_token": token})
 
-    return shown(call, await _change(call, one, rotated))
+    return await shown(call, await _change(call, one, rotated))
 
 
 async def rotate_credentials(call: Call) -> web.Response:
@@ -91,7 +85,7 @@ async def rotate_credentials(call: Call) -> web.Response:
             update |= {"status": "active", "reason": None}
         return current.model_copy(update=update)
 
-    return shown(call, await keep_proven(call, one, rotated))
+    return await shown(call, await keep_proven(call, one, rotated))
 
 
 def _beside(fresh: str | None, live: list[Secret], until: int, now: int) -> tuple[Secret, ...]:
@@ -115,14 +109,16 @@ async def enable(call: Call) -> web.Response:
         status = "pending_auth" if waits else "active"
         return current.model_copy(update={"status": status, "reason": None})
 
-    return shown(call, await _change(call, one, enabled))
+    return await shown(call, await _change(call, one, enabled))
 
 
 async def disable(call: Call) -> web.Response:
     """Take nothing more: the ingest URL answers 404 until it is enabled again."""
     one = found_installation(call)
     off = {"status": "disabled", "reason": None}
-    return shown(call, await _change(call, one, lambda current: current.model_copy(update=off)))
+    return await shown(
+        call, await _change(call, one, lambda current: current.model_copy(update=off))
+    )
 
 
 async def authorize(call: Call) -> web.Response:
@@ -135,22 +131,6 @@ async def authorize(call: Call) -> web.Response:
     refuse_unusable(directory, one.tenant, driver)
     refuse_unauthorisable(directory, one.tenant, driver)
     return data(told(call, one, call.services.oauth.begin(one)))
-
-
-async def poll(call: Call) -> web.Response:
-    """Ask the provider, now, for what it did not send."""
-    one = found_installation(call)
-    driver = _driver(one)
-    if not driver.polls or driver.api is None:
-        raise ConflictError(f"{driver.name} has nothing to poll: it sends webhooks")
-    if one.status != "active":
-        raise ConflictError(f"this installation is not active but {one.status}")
-    missing = [n for n in driver.api.credentials if not one.known_credentials.get(n)]
-    if missing:
-        raise ConflictError(f"polling {driver.name} needs the credentials {', '.join(missing)}")
-    await call.services.polls.hurry(one)
-    call.services.jobs.wake()
-    return shown(call, one, status=202)
 
 
 def _driver(one: Installation) -> Driver:
@@ -216,5 +196,4 @@ ROUTES: tuple[Route, ...] = (
         "A fresh URL at which the installation is authorised",
         answers={409: "not an OAuth driver, or its settings are missing"},
     ),
-    _route("poll", poll, "Ask the provider now", status=202, answers={409: "nothing to poll"}),
 )

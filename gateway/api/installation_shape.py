@@ -14,9 +14,42 @@ from gateway.models import Installation
 from gateway.security import mask
 
 
+class PollData(BaseModel):
+    """A list that the provider is asked for. `checked`: items of the last whole sweep; `found`:
+    events that no webhook had told before; `error`: of the last try, null when it worked.
+    """
+
+    list: str
+    last_swept_at: str | None
+    next_at: str | None
+    error: str | None
+    checked: int
+    found: int
+
+
+class ReconciliationData(BaseModel):
+    """The last comparison of what the provider lists with what its webhooks told, `since` a time.
+
+    `state`: running, done or failed. `checked`: items of the lists; `found`: events that no webhook
+    had told, the ids of the first of them in `events`; `enriching`: items that are still to be
+    completed, each of which may be one more.
+    """
+
+    state: str
+    since: str | None
+    started_at: str | None
+    finished_at: str | None
+    checked: int
+    found: int
+    enriching: int
+    events: list[str]
+    error: str | None
+
+
 class InstallationData(BaseModel):
     """`auth_url`: where to authorise it, while it is `pending_auth`. `reason`: of an `error`.
-    `warnings`: what will not work as it is configured.
+    `warnings`: what will not work as it is configured. `polls`: [] for a driver whose provider
+    sends everything; null where many installations are listed, as `reconciliation` is there.
     """
 
     id: str
@@ -30,6 +63,8 @@ class InstallationData(BaseModel):
     settings: dict[str, Any]
     credentials: dict[str, str]
     warnings: list[str]
+    polls: list[PollData] | None = None
+    reconciliation: ReconciliationData | None = None
     created_at: str | None
     updated_at: str | None
 
@@ -65,6 +100,7 @@ def installation_data(
         settings=installation.settings,
         credentials={n: v if n in public else mask(v) for n, v in held.items()},
         warnings=warnings,
+        polls=None if driver and driver.polls else [],
         created_at=api_time(installation.created_at),
         updated_at=api_time(installation.updated_at),
     )

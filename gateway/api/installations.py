@@ -10,11 +10,12 @@ from pydantic import BeforeValidator, Field
 from drivers.base import Driver
 from gateway.api.doc import Doc, words
 from gateway.api.driver_shape import SECRET
+from gateway.api.installation_answer import found_installation, shown, told
 from gateway.api.installation_credentials import held, keep_proven, proven
 from gateway.api.installation_rules import Faults, read_credentials, read_settings
-from gateway.api.installation_shape import InstallationData, installation_data
+from gateway.api.installation_shape import InstallationData
 from gateway.api.paging import PAGE_QUERY, Data, Page, filters, in_order, one_of, paged
-from gateway.api.route import Call, Route, data, validate
+from gateway.api.route import Call, Route, validate
 from gateway.api.text import Body, InstanceName, Name
 from gateway.driver_setup import (
     driver_of,
@@ -40,7 +41,10 @@ Object = Annotated[
     Field(default_factory=dict),
 ]
 # What an answer shows beside what can be changed: a client may send back all it got.
-ECHOED = frozenset("id reason auth_url ingest_url warnings created_at updated_at".split())
+ECHOED = frozenset(
+    "id reason auth_url ingest_url warnings polls reconciliation subscription created_at "
+    "updated_at".split()
+)
 
 
 class NewInstallation(Body):
@@ -112,7 +116,7 @@ async def create_installation(call: Call) -> web.Response:
     made = made.model_copy(update={"info": await proven(call, driver, made)})
     await directory.ensure_instance(tenant, wish.instance, services.ids)
     await ensure_enabled(directory, tenant, driver, services.ids, services.now())
-    return shown(call, await directory.save("installation", made), status=201)
+    return await shown(call, await directory.save("installation", made), status=201)
 
 
 def _wanted_driver(wish: NewInstallation) -> Driver:
@@ -190,32 +194,6 @@ def _made(
     )
 
 
-def found_installation(call: Call) -> Installation:
-    """The installation of the path. Raises NotFoundError."""
-    one = call.services.directory.installation(call.path("id"))
-    principal = call.principal
-    if one is None or one.tenant != principal.tenant or not principal.sees(one.instance):
-        raise NotFoundError("there is no such installation")
-    return one
-
-
-def shown(call: Call, one: Installation, status: int = 200) -> web.Response:
-    """The answer of every endpoint that concerns one installation."""
-    return data(told(call, one), status)
-
-
-def told(call: Call, one: Installation, auth_url: str | None = None) -> InstallationData:
-    """What may be known of an installation, with where its owner may authorise it."""
-    services = call.services
-    where = auth_url or services.oauth.url(one)
-    return installation_data(one, services.settings.base_url, services.now(), where)
-
-
-async def show_installation(call: Call) -> web.Response:
-    """One installation."""
-    return shown(call, found_installation(call))
-
-
 async def change_installation(call: Call) -> web.Response:
     """Change name, settings or credentials; new credentials mend what was in error."""
     one = found_installation(call)
@@ -224,7 +202,8 @@ async def change_installation(call: Call) -> web.Response:
         body = {name: value for name, value in body.items() if name not in ECHOED}
     wish = validate(InstallationChange, body)
     _refuse_moves(one, wish)
-    return shown(call, await keep_proven(call, one, lambda current: _changed(call, current, wish)))
+    saved = await keep_proven(call, one, lambda current: _changed(call, current, wish))
+    return await shown(call, saved)
 
 
 def _refuse_moves(one: Installation, wish: InstallationChange) -> None:
@@ -322,15 +301,6 @@ ROUTES: tuple[Route, ...] = (
                 },
             },
         ),
-    ),
-    Route(
-        method="GET",
-        path="/installations/{id}",
-        handler=show_installation,
-        permission="INSTALLATIONS_MANAGE",
-        summary="One installation",
-        tag="installations",
-        answer=Data[InstallationData],
     ),
     Route(
         method="PATCH",

@@ -166,6 +166,12 @@ async def prepared(api: Api, receiver: Receiver) -> dict[str, str]:
     await api.put("/drivers/hotmart/settings", {"enabled": True})
     hotmart = {"driver": "hotmart", "instance": "loja-1", "credentials": {"secret": "x"}}
     installation = (await api.post("/installations", hotmart)).data
+    listed = hotmart | {
+        "driver": "pagarme",
+        "credentials": {"secret": "u:p", "secret_key": "sk_1"},
+        "settings": {"api_base_url": receiver.url},
+    }
+    comparable = (await api.post("/installations", listed)).data
     key = (await api.post("/api-keys", {"name": "k", "permissions": ["EVENTS_READ"]})).data
     await api.post("/webhook/set/loja-1", {"url": receiver.url})
     await api.post("/webhook/set/loja-1/backup", {"url": receiver.url})
@@ -173,6 +179,7 @@ async def prepared(api: Api, receiver: Receiver) -> dict[str, str]:
     channel = {"event": "messages.upsert", "data": {"key": {"id": "1"}}}
     told = await api.post("/webhook/evolution/loja-1", channel)
     return {
+        "/installations/{id}/reconcile": comparable["id"],
         "/drivers/{id}": "bling",
         "/installations": installation["id"],
         "/api-keys": key["id"],
