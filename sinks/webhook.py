@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 from urllib.parse import urlencode, urlsplit
 
-import jmespath
 from jmespath.exceptions import JMESPathError
 
 from schemas import codec
@@ -20,6 +19,7 @@ from schemas.delivery import Exchange, Health, Message, Outcome, Rejected, Retry
 from schemas.envelope import envelope, path_suffix, trace_parent, wire_name
 from schemas.errors import UnparsableError
 from schemas.events import StoredEvent
+from schemas.expression import Expression
 from schemas.sink_config import SinkConfig, WebhookConfig, is_secret_name
 from sinks import http_outcome, media
 from sinks.base import Context, HttpError, Sink
@@ -49,7 +49,7 @@ class WebhookSink:
         self.parallel = config.concurrency or PARALLEL
         self._url = lru_cache(256)(self._url_for)  # one per event name, and those are few
         self._keys = tuple((secret_key(secret), end) for secret, end in config.secrets)
-        self._template = jmespath.compile(config.template) if config.template else None
+        self._template = Expression(config.template) if config.template else None
         custom = dict(config.headers)
         names = {name.lower(): name for name in custom}
         self._jwt_key = custom.pop(names.get(JWT_HEADER, ""), "")
@@ -137,7 +137,7 @@ class WebhookSink:
         )
         if self._template is None:
             return body
-        return codec.dumps(self._template.search(codec.loads(body)))
+        return codec.dumps(self._template.made(codec.loads(body)))
 
     async def _data(self, message: Message) -> bytes | None:
         if not self._config.webhook_base64:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import jmespath
 from jmespath.exceptions import JMESPathError
 
 from gateway.api.sink_row import TEXT_SECRETS, URL_SECRETS, mask_url, mask_values
@@ -15,6 +14,7 @@ from gateway.api.sink_shape import Reading
 from gateway.security import MASK, is_masked, mask
 from schemas.errors import ConflictError
 from schemas.events import MESSAGING, expand, to_key
+from schemas.expression import Expression
 from schemas.sink_config import Kind, PusherConfig, SinkConfig
 from schemas.target import (
     NOTHING_ALLOWED,
@@ -176,8 +176,8 @@ def check_expression(reading: Reading, name: str) -> None:
     text = reading.values.get(name)
     if isinstance(text, str) and text:
         try:
-            jmespath.compile(text)
-        except (JMESPathError, RecursionError) as error:
+            Expression(text)
+        except JMESPathError as error:
             reason = str(error).partition("\n")[0][:160]
             reading.fail(name, f"is not a JMESPath expression: {reason}")
 
