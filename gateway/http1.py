@@ -15,6 +15,7 @@ import httptools
 
 from sinks.base import HttpAnswer
 
+LENGTH = "content-length"
 MOST_HEAD = 64 * 1024  # bytes of an answer before its body
 MOST_INTERIM = 16  # answers like 100 and 103 before the real one
 SLICE = 256 * 1024  # of a large body: others get their turn between two
@@ -38,6 +39,8 @@ def request_head(
     given = {name.lower() for name in headers}
     lines = [f"{method} {target} HTTP/1.1"]
     lines += [f"{name}: {value}" for name, value in defaults.items() if name.lower() not in given]
+    if LENGTH in given:  # ours to say, and said once
+        headers = {name: value for name, value in headers.items() if name.lower() != LENGTH}
     lines += [f"{name}: {value}" for name, value in headers.items()]
     lines.append(f"Content-Length: {size}\r\n\r\n")
     head = "\r\n".join(lines)
