@@ -41,7 +41,7 @@ $(READY): deploy/requirements.txt pyproject.toml | $(BIN)/python
 
 .PHONY: run
 run: $(READY) ## Serve on 127.0.0.1:8080 with the embedded store in ./data
-	$(BIN)/comporta serve
+	COMPORTA_LOG_FORMAT=$${COMPORTA_LOG_FORMAT-console} $(BIN)/comporta serve
 
 .PHONY: demo
 demo: $(READY) ## See a webhook go through, end to end, in a minute

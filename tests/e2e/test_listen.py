@@ -1,13 +1,17 @@
 """`comporta listen` and `comporta send`, as a person would use them beside a running gateway."""
 
 import asyncio
+import base64
 import json
 import os
 import sys
 from typing import Any
 
+from standardwebhooks import Webhook
+
 from tests.e2e.deliveries import SECRET
 from tests.e2e.program import KEY, Program
+from tests.sinks.receiver import Receiver, until
 
 
 def environ(program: Program) -> dict[str, str]:
@@ -57,6 +61,36 @@ async def test_what_is_sent_is_heard(embedded: Program) -> None:
         await listening.wait()
     assert frame["id"] in told
     assert frame["instance"] == "loja-1"
+
+
+async def test_what_is_heard_can_be_forwarded_signed(embedded: Program, receiver: Receiver) -> None:
+    secret = "whsec_" + base64.b64encode(b"s" * 32).decode()
+    await embedded.start()
+    await embedded.call("POST", "/websocket/set/loja-1", {"enabled": True})
+    words = ["listen", "loja-1", "--forward-to", receiver.url, "--secret", secret]
+    listening = await command(embedded, *words)
+    try:
+        await embedded.reaches("comporta_websocket_connections", 1)
+        shop = await embedded.install("shopify", "loja-1", SECRET)
+        answer = await sent(embedded, "shopify/orders_paid", shop["ingest_url"])
+        await until(lambda: bool(receiver.got))
+        assert listening.stderr
+        told = (await asyncio.wait_for(listening.stderr.readline(), 20)).decode()
+    finally:
+        listening.terminate()
+        await listening.wait()
+    [got] = receiver.got
+    Webhook(secret).verify(got.body, dict(got.headers))
+    ident = answer["events"][0]["id"]
+    assert (got.headers["webhook-id"], json.loads(got.body)["event"]) == (ident, "order.paid")
+    assert told == f"{ident} -> {receiver.url}: 200\n"
+
+
+async def test_a_place_that_is_none_is_not_forwarded_to(embedded: Program) -> None:
+    for words in (["file:///etc/passwd"], ["http://127.0.0.1:1/", "--secret", "x"]):
+        refused = await command(embedded, "listen", "loja-1", "--forward-to", *words)
+        _, err = await refused.communicate()
+        assert (refused.returncode, err.count(b"\n")) == (1, 1)
 
 
 async def test_an_unknown_gateway_or_instance_is_one_clear_line(embedded: Program) -> None:

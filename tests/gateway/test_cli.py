@@ -11,8 +11,9 @@ import typer
 from cryptography.fernet import Fernet
 
 from gateway.cli import app
+from gateway.probes import clock_is_kept
 from tests.e2e.program import free_port
-from tests.gateway.command import comporta, is_one_line
+from tests.gateway.command import Done, comporta, is_one_line
 from tests.test_architecture import BROKER_CLIENTS, ROOT
 
 
@@ -57,7 +58,7 @@ async def test_every_command_explains_itself(command: str) -> None:
 async def test_help_names_every_command() -> None:
     done = await comporta("--help")
 
-    said = re.findall(r"^  ([a-z-]+)", done.out.partition("Commands:")[2], re.MULTILINE)
+    said = re.findall(r"^  ([a-z-]+)  ", done.out.partition("Commands:")[2], re.MULTILINE)
     assert sorted(said) == sorted(word for word in COMMANDS if " " not in word)
     assert set(COMMANDS) >= PROMISED
 
@@ -156,9 +157,12 @@ async def test_the_doctor_makes_nothing(tmp_path: Path) -> None:
     done = await comporta("doctor", DATA_DIR=str(tmp_path / "data"), PORT=str(free_port()))
 
     assert done.status == 0
+    clock = "warn" if clock_is_kept() is False else "ok"
     assert re.findall(r"^(\w+) +(\w+)", done.out, re.MULTILINE) == [
         ("ok", "settings"),
         ("ok", "keys"),
+        ("ok", "disk"),
+        (clock, "clock"),
         ("ok", "gateway"),
         ("ok", "store"),
     ]
@@ -237,3 +241,32 @@ async def test_the_demo_shows_the_whole_way() -> None:
     for step in range(1, 6):
         assert re.search(rf"^{step} ", done.out, re.MULTILINE)
     assert "It all happened" in done.out
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+async def test_a_shell_is_told_what_may_come_next(shell: str) -> None:
+    script = await comporta("completion", shell)
+    assert (script.status, script.err) == (0, "")
+    assert "_COMPORTA_COMPLETE=complete_" + shell in script.out
+    assert is_one_line_or_usage(await comporta("completion", "tcsh"))
+
+
+def is_one_line_or_usage(done: Done) -> bool:
+    return done.status == 2 and "tcsh" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("comporta ren", ["renormalize"]),
+        ("comporta renormalize kiw", ["kiwify"]),
+        ("comporta keys gen", ["generate-secret"]),
+    ],
+)
+async def test_what_may_come_next_is_known(
+    words: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"_COMPORTA_COMPLETE": "complete_bash", "COMP_WORDS": words}
+    for name, value in (asked | {"COMP_CWORD": str(words.count(" "))}).items():
+        monkeypatch.setenv(name, value)
+    assert (await comporta()).out.split() == expected
