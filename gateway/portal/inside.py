@@ -1,4 +1,5 @@
-"""Asking the API from inside: its own handlers, behind their own permissions, without HTTP.
+"""Asking the API from inside: its own handlers, behind their own permissions and on
+record, without HTTP.
 
 So the portal has no business logic of its own: what a form may hold, who may send it and what it
 does is said once, in `gateway.api`.
@@ -18,13 +19,14 @@ from gateway.api.auth import refuse_without
 from gateway.api.changing import carry_out
 from gateway.api.route import FIELDS, Call, Route
 from gateway.api.router import ROUTES
+from gateway.idempotency import HEADER
 from gateway.security import Principal
 from gateway.services import SERVICES
 from schemas import codec
 from schemas.errors import NotFoundError
 
 # What describes the portal's own request, not the one it makes.
-_OWN = (hdrs.CONTENT_LENGTH, hdrs.CONTENT_TYPE, hdrs.COOKIE, hdrs.TRANSFER_ENCODING)
+_OWN = (HEADER, hdrs.CONTENT_LENGTH, hdrs.CONTENT_TYPE, hdrs.COOKIE, hdrs.TRANSFER_ENCODING)
 
 
 @dataclass(frozen=True, slots=True)

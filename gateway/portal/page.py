@@ -162,7 +162,8 @@ class Page:
         to show.
         """
         if say is not None:
-            told = {"say": say, "tone": tone, **shown}
+            told = dict.fromkeys(("secret", "lines", "href", "link")) | shown
+            told |= {"say": say, "tone": tone}
             sealed = sessions.seal_flash(self.services.vault, told, self.services.now())
             self.keep(sessions.FLASH_COOKIE, sealed, sessions.FLASH_LIFETIME)
         return web.Response(status=303, headers={"Location": self.to(place)})

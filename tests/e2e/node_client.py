@@ -20,25 +20,25 @@ COMMAND = ("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "node"
 
 
-async def installed() -> Path:
-    """The folder with the packages of package-lock.json."""
+async def installed(here: Path = HERE) -> Path:
+    """The folder with the packages of this folder's package-lock.json."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         pytest.fail("this test needs Node.js and npm: apt-get install nodejs npm")
-    lock = (HERE / "package-lock.json").read_bytes()
+    lock = (here / "package-lock.json").read_bytes()
     folder = CACHE / hashlib.sha256(lock).hexdigest()[:16]
     if not folder.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
-        await _install(folder)
+        await _install(here, folder)
     return folder / "node_modules"
 
 
-async def _install(folder: Path) -> None:
+async def _install(here: Path, folder: Path) -> None:
     """Elsewhere first, then all at once: other workers may want the same now."""
     with tempfile.TemporaryDirectory(dir=CACHE) as name:
         made = Path(name) / "made"
         made.mkdir()
         for part in ("package.json", "package-lock.json"):
-            shutil.copy(HERE / part, made)
+            shutil.copy(here / part, made)
         process = await asyncio.create_subprocess_exec(
             *COMMAND, cwd=made, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
         )

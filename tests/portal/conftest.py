@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.rig import Api, serving
+from tests.portal.browser import Browser, browsing
 from tests.portal.visitor import Visitor
 from tests.sinks.receiver import Receiver, receiving
 
@@ -27,3 +28,10 @@ async def visitor(api: Api) -> AsyncIterator[Visitor]:
     async with Visitor.of(api) as visitor:
         await visitor.sign_in()
         yield visitor
+
+
+@pytest.fixture
+async def browser(api: Api) -> AsyncIterator[Browser]:
+    async with browsing(api) as browser:
+        await browser.sign_in()
+        yield browser

@@ -145,3 +145,13 @@ async def test_the_front_door_knows_people_from_programs(visitor: Visitor) -> No
         assert (got.status, got.headers["Location"]) == (302, "portal")
     told = await api.get("/", headers={"Accept": "application/json"})
     assert told.body["portal"] == "/portal"
+
+
+async def test_what_is_done_here_is_on_record(visitor: Visitor) -> None:
+    await visitor.post("/instances", await visitor.token(), name="loja")
+
+    (entry,) = (await visitor.api.get("/audit")).data
+    assert entry["action"] == "POST /instances"
+    assert entry["key"]["id"] == "admin"
+    assert entry["fields"] == ["name", "skip_superseded"]
+    assert "POST /instances" in (await visitor.see("/settings/audit")).text

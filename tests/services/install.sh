@@ -11,6 +11,7 @@ wheel_serves() { [ "$(id -u)" -ne 0 ] && compgen -G ".venv/lib/python*/site-pack
 missing=()
 [ -n "${TEST_POSTGRES_URL:-}" ] || found postgres || wheel_serves || missing+=(postgresql)
 [ -n "${TEST_RABBITMQ_URI:-}" ] || found rabbitmq-server || missing+=(rabbitmq-server)
+found chromium || missing+=(chromium fonts-dejavu-core) # the portal's pages are tried in a real browser
 { found node && found npm; } || missing+=(nodejs npm) # a Socket.IO client of the kind browsers have
 found php || missing+=(php-cli)                   # runs the receiver we give to PHP shops
 found systemd-analyze || missing+=(systemd)       # judges the unit in deploy/; nothing of it is started

@@ -12,7 +12,7 @@ from gateway.portal.door import Opening
 from gateway.portal.page import THEME_COOKIE, THEMES, YEAR, Page
 from gateway.portal.texts import COOKIE as LANGUAGE_COOKIE
 from gateway.security import digest, is_mistyped
-from schemas.errors import UnauthorizedError
+from schemas.errors import TooManyRequestsError, UnauthorizedError
 
 
 async def show_sign_in(page: Page) -> web.Response:
@@ -20,7 +20,12 @@ async def show_sign_in(page: Page) -> web.Response:
     wanted = _inside(page.query("next"))
     if page.principal is not None:
         return page.go(wanted)
-    return page.show("sign_in.html", wanted=wanted, errors={})
+    return _form(page, wanted)
+
+
+def _form(page: Page, wanted: str, status: int = 200, wrong: str = "") -> web.Response:
+    errors = {"key": wrong} if wrong else {}
+    return page.show("sign_in.html", status, wanted=wanted, errors=errors)
 
 
 async def sign_in(page: Page) -> web.Response:
@@ -29,11 +34,14 @@ async def sign_in(page: Page) -> web.Response:
     services = page.services
     try:
         identified(services, key or " ", services.callers.sources.of(page.request))
-    except UnauthorizedError:
+    except UnauthorizedError as error:
         wrong = page.say("This API key is not valid.")
         if is_mistyped(key):
             wrong = page.say("This API key is not valid: it was cut off or mistyped.")
-        return page.show("sign_in.html", 401, wanted=wanted, errors={"key": wrong})
+        return _form(page, wanted, error.status, wrong)
+    except TooManyRequestsError as error:
+        wrong = page.say("Too many keys that are not valid came from here. Try again in a minute.")
+        return _form(page, wanted, error.status, wrong)
     begun = sessions.new_session(services.random, services.now(), digest(key))
     page.keep(sessions.COOKIE, sessions.seal(services.vault, begun), sessions.LIFETIME)
     return page.go(wanted)

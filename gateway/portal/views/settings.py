@@ -14,7 +14,7 @@ from gateway.portal.views.history import instance_names
 from gateway.portal.views.instances import REFUSED
 from gateway.security import PERMISSIONS
 from gateway.version import VERSION
-from schemas.errors import NotFoundError, RequestError
+from schemas.errors import RequestError
 
 KEYS = "KEYS_MANAGE"
 HOUR = 3600
@@ -96,17 +96,17 @@ async def revoke_key(page: Page) -> web.Response:
 
 
 async def show_audit(page: Page) -> web.Response:
-    """Who did what."""
-    query = {"limit": "50", "cursor": page.query("cursor")}
-    try:
-        found = await page.ask("GET", "/audit", query=query)
-    except NotFoundError:
-        return page.show("audit.html", items=None, following=None, query={"cursor": ""})
+    """Who changed what."""
+    names = ("action", "key", "instance", "cursor")
+    own = {name: page.query(name) for name in names}
+    query = {f"filter[{name}]": own[name] for name in names[:-1]}
+    found = await page.ask("GET", "/audit", query=query | {"limit": "50", "cursor": own["cursor"]})
     return page.show(
         "audit.html",
         items=found["data"],
-        following=found["meta"].get("next_cursor"),
-        query={"cursor": page.query("cursor")},
+        following=found["meta"]["next_cursor"],
+        query=own,
+        filtered=any(own.values()),
     )
 
 
@@ -126,6 +126,6 @@ PAGES: tuple[Opening, ...] = (
     Opening(method="POST", path="/settings/keys", view=create_key, permission=KEYS),
     Opening(method="POST", path="/settings/keys/{id}/rotate", view=rotate_key, permission=KEYS),
     Opening(method="POST", path="/settings/keys/{id}/revoke", view=revoke_key, permission=KEYS),
-    Opening(method="GET", path="/settings/audit", view=show_audit, permission=KEYS),
+    Opening(method="GET", path="/settings/audit", view=show_audit, permission="EVENTS_READ"),
     Opening(method="GET", path="/receivers", view=show_receivers),
 )

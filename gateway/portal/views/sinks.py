@@ -94,7 +94,8 @@ async def save_sink(page: Page) -> web.Response:
         saved = await page.ask("POST", _path(page, "set"), body)
     except REFUSED as error:
         values = fields.typed(page.form, known) | {"enabled": "enabled" in page.form}
-        return await _form(page, before, values, chosen or ["-"], error)
+        shown = chosen if page.typed("all_events") == "all" else chosen or ["-"]
+        return await _form(page, before, values, shown, error)
     told = page.say("The sink was saved.")
     secret = saved.get("secret") if kind == "webhook" and not before["createdAt"] else None
     lines = list(saved.get("warnings", []))
