@@ -14,6 +14,7 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 from jmespath.functions import Functions
 from jmespath.visitor import TreeInterpreter
+from jmespath.visitor import _Expression as Visited
 
 BUDGET = 200_000  # steps, a tenth of a second of a machine that is not fast
 LONGEST = 4096  # characters
@@ -54,7 +55,7 @@ class Expression:
         """The same, when what it finds is to be written as JSON, in no more than the budget."""
         interpreter = _Bounded(budget)
         found = self._run(interpreter, value)
-        interpreter.weigh(found)
+        interpreter.weigh(found, is_result=True)
         return found
 
     def _run(self, interpreter: _Bounded, value: Any) -> Any:
@@ -87,8 +88,10 @@ class _Bounded(TreeInterpreter):
         if self._left < 0:
             raise TooMuchError
 
-    def weigh(self, value: Any) -> None:
-        """Spend a step for everything inside, as often as it stands there."""
+    def weigh(self, value: Any, *, is_result: bool = False) -> None:
+        """Spend a step for everything inside, as often as it stands there. A result is JSON; among
+        what a function is given there may be an expression (`&a`).
+        """
         pending = [value]
         while pending:
             one = pending.pop()
@@ -100,6 +103,8 @@ class _Bounded(TreeInterpreter):
             elif isinstance(one, list):
                 self._spend(1 + len(one))
                 pending.extend(one)
+            elif is_result and isinstance(one, Visited):
+                raise JMESPathError("`&` gives no value by itself")
 
     def visit(self, node: Any, *args: Any, **named: Any) -> Any:
         self._spend(1)

@@ -58,6 +58,12 @@ def test_a_bomb_fails_soon(name: str) -> None:
         Expression(BOMBS[name]).made(ORDER)
 
 
+@pytest.mark.parametrize("text", ["&event", "[&event]", "{a: [&event]}"])
+def test_an_expression_is_no_value(text: str) -> None:
+    with pytest.raises(JMESPathError, match="no value"):
+        Expression(text).made(ORDER)
+
+
 def test_what_is_shared_is_no_trouble_until_it_is_written() -> None:
     shared = Expression(" | ".join(["[@,@]"] * 40))
 
