@@ -82,7 +82,7 @@ def without(person: Person, data: bytes) -> bytes:
     """An event's data without its person: an order keeps its ids, amounts and times; what has
     another shape, or would still name the person, goes whole.
     """
-    value = codec.loads(data)
+    value = codec.loads(data) if data else None
     if not isinstance(value, dict) or "customer" not in value:
         return NO_DATA
     value |= dict.fromkeys(_BUYERS) | {"partners": [], "extra": {}}

@@ -27,8 +27,9 @@ from gateway.api.route import Call, Route, data
 from gateway.api.text import Body
 from gateway.routing import document, targets
 from gateway.store import bulk, redo
-from gateway.store.prune import EXPIRED, NO_DATA
+from gateway.store.prune import EXPIRED
 from gateway.store.rows import DeliveryRow, EventRow
+from gateway.store.stored_event import GONE
 from schemas.errors import ConflictError, NotFoundError
 from schemas.events import StoredEvent
 from schemas.sink_config import SinkConfig
@@ -75,7 +76,7 @@ async def replay_event(call: Call) -> web.Response:
     """
     row, wish = await _found(call), await call.model(EventReplay)
     services, event = call.services, row.event
-    if event.data == NO_DATA:
+    if event.data == GONE:
         raise ConflictError(EXPIRED)
     chosen = _chosen(call, event, wish.sinks)
     if not chosen:

@@ -13,7 +13,7 @@ from gateway.store.rows import Wanted
 
 MOST_COUNTED = 1_000_000
 ENDED = "d.state IN ('dead', 'canceled')"
-WHOLE = "EXISTS (SELECT 1 FROM events e WHERE e.seq = deliveries.seq AND length(e.data) <> 4)"
+WHOLE = "EXISTS (SELECT 1 FROM events e WHERE e.seq = deliveries.seq AND length(e.data) > 0)"
 DUE = """
 SELECT count(*) FROM (SELECT 1 FROM deliveries
     WHERE state = 'pending' AND sink_id = $1 AND next_at <= $2 LIMIT $3) AS due"""

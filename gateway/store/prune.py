@@ -16,12 +16,12 @@ from gateway.store.scan import first_id
 
 K = TypeVar("K", int, str, bytes)
 
-NO_DATA = b"null"  # the data of an event whose payload is no longer kept; no driver gives that
+NO_DATA = b""  # an event whose payload is no longer kept; no JSON is empty
 EXPIRED = "the payload is no longer kept"
 ID_LENGTH = 26
 # What still may be sent needs its payload: so does a dead letter, until retention takes it whole.
 EVENTS = """
-SELECT e.seq, e.received_at, length(e.data) > 4 AND NOT EXISTS (SELECT 1 FROM deliveries AS d
+SELECT e.seq, e.received_at, length(e.data) > 0 AND NOT EXISTS (SELECT 1 FROM deliveries AS d
     WHERE d.seq = e.seq AND d.state IN ('pending', 'leased', 'dead'))
 FROM events AS e WHERE e.seq > $1 ORDER BY e.seq LIMIT $2"""
 INBOUNDS = """
@@ -29,7 +29,7 @@ SELECT id, received_at, length(body) > 0 AND outcome IN ('accepted', 'duplicate'
 FROM inbounds WHERE id > $1 ORDER BY id LIMIT $2"""
 WHOLE = """
 SELECT 1 FROM deliveries AS d JOIN events AS e ON e.seq = d.seq
-WHERE d.id = $1 AND length(e.data) <> 4"""
+WHERE d.id = $1 AND length(e.data) > 0"""
 SEEN = "SELECT digest, ref FROM seen WHERE digest > $1 ORDER BY digest LIMIT $2"
 
 

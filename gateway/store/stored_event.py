@@ -12,6 +12,8 @@ COLUMNS = tuple(
     "id seq tenant instance installation_id driver name key occurred_at received_at provider_event"
     " provider_event_id inbound_id dedupe_key test superseded data version hop".split()
 )
+# What is shown for data that is no longer kept. The space tells it from a null that somebody sent.
+GONE = b"null "
 
 
 def stored_event_from(row: Sequence[Any]) -> StoredEvent:
@@ -33,7 +35,7 @@ def stored_event_from(row: Sequence[Any]) -> StoredEvent:
         dedupe_key=row[13],
         test=bool(row[14]),
         superseded=bool(row[15]),
-        data=row[16],
+        data=row[16] or GONE,
         version=row[17],
         hop=row[18],
     )

@@ -26,8 +26,8 @@ taken AS (
         updated_at = (SELECT now FROM clock)
     FROM picked WHERE d.id = picked.id
     RETURNING d.id, d.token, d.sink_id, d.attempts, d.replay, d.next_at, d.seq, picked.gap)"""
-# Without an event, or without its data (which is `null` then), there is nothing to send.
-_WHOLE = "coalesce(length(e.data) <> 4, false)"
+# Without an event, or without its data (which is empty then), there is nothing to send.
+_WHOLE = "coalesce(length(e.data) > 0, false)"
 _GIVEN = f"t.id, t.token, t.sink_id, t.attempts, t.replay, t.gap, {_WHOLE}, {_EVENT}"
 CLAIM = f"""
 WITH clock AS MATERIALIZED (SELECT comporta_now($4) AS now),
