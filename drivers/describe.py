@@ -45,8 +45,10 @@ class Token:
 def granted(answer: Any, now: datetime) -> Token:
     """The token of an answer as RFC 6749, section 5.1, has it.
 
-    Raises KeyError when there is none.
+    Raises KeyError or ValueError when there is none.
     """
+    if not answer["access_token"]:
+        raise ValueError("an empty access_token")
     lasts, scopes = answer.get("expires_in"), answer.get("scope")
     return Token(
         access_token=str(answer["access_token"]),

@@ -109,6 +109,11 @@ def challenge(verifier: str) -> str:
     return _base64url(hashlib.sha256(verifier.encode()).digest())
 
 
+def callback_url(slug: str, base_url: str) -> str:
+    """Where a driver's provider sends owners back to."""
+    return f"{base_url}/oauth/{slug}/callback"
+
+
 def place(oauth: OAuth, url: str, settings: Mapping[str, Any]) -> str | None:
     """A described URL for one installation; None when its settings name no shop."""
     if "{shop}" not in url:

@@ -18,6 +18,7 @@ from gateway.oauth import (
     State,
     States,
     authorization_url,
+    callback_url,
     not_granted,
     place,
     used_up,
@@ -184,7 +185,7 @@ class OAuthFlow:
         )
 
     def _callback(self, driver: Driver) -> str:
-        return f"{self._base_url}/oauth/{driver.slug}/callback"
+        return callback_url(driver.slug, self._base_url)
 
 
 def _wants_owner(installation: Installation) -> bool:

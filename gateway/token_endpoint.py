@@ -98,8 +98,9 @@ class TokenEndpoint:
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
             token = None
         if token is None or not token.access_token:
-            # Some providers refuse with 200.
-            raise ApiError(f"the answer holds no token{_explained(told)}", permanent=True)
+            # Some providers refuse with 200; others show a page while they are being repaired.
+            refused = isinstance(told, dict) and bool(told.get("error"))
+            raise ApiError(f"the answer holds no token{_explained(told)}", permanent=refused)
         return token
 
 

@@ -10,6 +10,7 @@ from drivers.base import Driver
 from gateway.api.language import Language
 from gateway.api.times import api_time
 from gateway.models import DriverSettings
+from gateway.oauth import callback_url
 
 SECRET = "secret"  # noqa: S105 - the name of a credential, not one
 
@@ -42,10 +43,13 @@ class DriverData(BaseModel):
 
 
 class DriverDetail(DriverData):
-    """With the credentials of its installations, and the vendor's page."""
+    """With the credentials of its installations, and the vendor's page. `oauth_callback_url`: what
+    to register at the provider as the client's redirect URL.
+    """
 
     credentials_schema: dict[str, CredentialShape]
     oauth: bool
+    oauth_callback_url: str | None
     docs_url: str
 
 
@@ -75,13 +79,14 @@ def driver_data(driver: Driver, settings: DriverSettings | None, language: Langu
 
 
 def driver_detail(
-    driver: Driver, settings: DriverSettings | None, language: Language
+    driver: Driver, settings: DriverSettings | None, language: Language, base_url: str
 ) -> DriverDetail:
-    """A driver by itself."""
+    """A driver by itself. `base_url`: our public URL."""
     return DriverDetail(
         **_facts(driver, settings, language),
         credentials_schema=credentials_schema(driver),
         oauth=driver.oauth is not None,
+        oauth_callback_url=callback_url(driver.slug, base_url) if driver.oauth else None,
         docs_url=driver.docs_url,
     )
 

@@ -85,7 +85,8 @@ async def show_driver(call: Call) -> web.Response:
     """One driver, with the credentials its installations take."""
     driver = found_driver(call)
     settings = call.services.directory.driver_settings(call.principal.tenant, driver.slug)
-    return data(driver_detail(driver, settings, language_of(call.request)))
+    base_url = call.services.settings.base_url
+    return data(driver_detail(driver, settings, language_of(call.request), base_url))
 
 
 async def show_drift(call: Call) -> web.Response:

@@ -17,6 +17,7 @@ from tests.provider_apis.oauth import (
     CLIENT_SECRET,
     Authority,
     Grant,
+    Hotmart,
     Kiwify,
     authority,
 )
@@ -91,6 +92,34 @@ class TestWhenSet:
             wrong = await api.post("/installations", {"driver": "kiwify", "instance": "x"} | wish)
 
         assert "credentials.client_secret" in wrong.faults
+
+    async def test_hotmarts_client_logs_in_again_when_its_token_ends(self, api: Api) -> None:
+        client = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "basic": Hotmart.basic}
+        sales = Fetch(name="sales", url="https://developers.hotmart.com/payments/api/v1/sales")
+        async with authority(Hotmart) as provider:
+            provider.api["/payments/api/v1/sales"] = {"items": []}
+            away = {"api_base_url": provider.url}
+            made = await api.install(
+                "hotmart", settings=away, credentials=client | {"secret": "hottok"}
+            )
+            assert made["warnings"] == []
+            one = api.services.directory.installation(made["id"])
+            assert one
+
+            async def ask() -> Any:
+                call = api.services.provider_api.call
+                return await call(BY_SLUG["hotmart"], one, sales)
+
+            for _ in range(2):
+                assert await ask() == {"items": []}
+            assert len(provider.asked) == 2  # one proved it, one serves both calls
+            provider.access.clear()
+            assert await ask() == {"items": []}
+            assert len(provider.asked) == 3
+            wrong = client | {"basic": "Basic b3RoZXI="}
+            refused = await api.patch(f"/installations/{made['id']}", {"credentials": wrong})
+
+        assert "credentials.basic" in refused.faults
 
     async def test_only_new_credentials_are_proven(self, api: Api) -> None:
         async with authority() as provider:

@@ -71,6 +71,8 @@ async def test_oauth_drivers_show_what_they_need(api: Api) -> None:
             "type": "string",
         },
     }
+    assert shown["oauth_callback_url"] == f"{PUBLIC}/oauth/shopify/callback"
+    assert (await api.get("/drivers/hotmart")).data["oauth_callback_url"] is None
     assert shown["credentials_schema"]["secret"]["required"] is False
     assert "access_token" in shown["credentials_schema"]
 

@@ -1,5 +1,6 @@
 """Authorising installations: from the URL an owner is sent to until the token is stored."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,7 @@ from pydantic import SecretStr
 
 from gateway import samples
 from tests.api.owner import REDIRECT, Owner, query_of
-from tests.api.rig import PUBLIC, Answer, Api, serving
+from tests.api.rig import PUBLIC, Answer, Api, eventually, serving
 from tests.e2e.program import free_port
 from tests.provider_apis.oauth import (
     CLIENT_ID,
@@ -303,6 +304,36 @@ async def test_what_is_told_survives_a_crash_in_between(owner: Owner) -> None:
 
     assert len(await owner.events()) == 2
     assert "untold" not in owner.stored(made).info
+
+
+async def test_what_another_process_left_untold_is_told(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, services = await owner.installs(), owner.api.services
+    note = {"id": "note-1", "from": "pending_auth", "at": 1, "cause": "oauth.failed"}
+    update = {"status": "error", "info": {"untold": note}}
+    await services.directory.save("installation", owner.stored(made).model_copy(update=update))
+    monkeypatch.setattr("gateway.standing.LOOK_EVERY", 0.01)
+    watching = asyncio.create_task(services.standing.watch())
+    try:
+        await eventually(owner.events)
+    finally:
+        watching.cancel()
+
+    assert (await owner.events())[0] == ("installation.updated", "error", "oauth.failed")
+
+
+async def test_an_owner_whose_driver_was_unconfigured_meanwhile(owner: Owner) -> None:
+    made = await owner.installs()
+    query = owner.provider.grant(made["auth_url"])
+    settings = owner.api.services.directory.driver_settings("default", "bling")
+    assert settings
+    await owner.api.services.directory.save(
+        "driver_settings", settings.model_copy(update={"redirect_url": ""})
+    )
+    async with owner.api.session.get(f"{owner.api.url}/oauth/bling/callback?{query}") as answer:
+        assert (answer.status, await answer.json()) == (200, {"data": {"completed": True}})
+    assert (await owner.looks_at(made))["auth_url"] is None
 
 
 async def test_it_is_done_on_postgres(tmp_path: Any, postgres_db: str) -> None:

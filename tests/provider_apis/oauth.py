@@ -245,6 +245,22 @@ class Kiwify(Authority):
         return {name: told[name] for name in ("access_token", "token_type", "expires_in")}
 
 
+class Hotmart(Kiwify):
+    """Client credentials: the client in the query, and what the panel calls Basic in a header."""
+
+    token_path = "/security/oauth/token"
+    basic = "Basic QmFzaWM="
+
+    def form(self, request: web.Request, body: bytes) -> dict[str, str]:
+        assert body == b""
+        return dict(request.query)
+
+    def check_client(self, request: web.Request, form: Mapping[str, str]) -> None:
+        super().check_client(request, form)
+        if request.headers.get("Authorization") != self.basic:
+            raise RefusalError(401, {"error": "invalid_client"})
+
+
 @asynccontextmanager
 async def authority(kind: type[Authority] = Bling, **given: Any) -> AsyncIterator[Authority]:
     """A provider on a free port."""
