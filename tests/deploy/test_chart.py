@@ -1,5 +1,6 @@
 """The Helm chart, rendered by Helm's own engine; each manifest held to Kubernetes' own schemas."""
 
+import re
 from typing import Any
 
 import pytest
@@ -111,6 +112,14 @@ def test_who_scales_by_keda_leaves_the_number_to_it() -> None:
     assert manifests["Ingress"]["spec"]["rules"][0]["host"] == "events.example.com"
 
 
+def test_the_alert_rules_know_what_the_chart_has_scraped() -> None:
+    [endpoint] = rendered(EVERYTHING)["ServiceMonitor"]["spec"]["endpoints"]
+    [relabeling] = endpoint["relabelings"]
+    assert relabeling["targetLabel"] == "job"
+    rules = (ROOT / "deploy" / "prometheus" / "comporta.rules.yml").read_text()
+    assert f'job="{relabeling["replacement"]}"' in rules
+
+
 def test_the_pod_has_no_rights_and_time_to_stop() -> None:
     for values in ({}, CLUSTER):
         spec = pod(rendered(values))
@@ -177,3 +186,10 @@ def test_a_value_it_does_not_know_is_refused(values: dict[str, Any]) -> None:
 def test_its_version_is_the_programs() -> None:
     told = yaml.safe_load((FOLDER / "Chart.yaml").read_text())
     assert told["version"] == told["appVersion"] == VERSION
+
+
+def test_the_guide_knows_every_alert() -> None:
+    rules = yaml.safe_load((ROOT / "deploy" / "prometheus" / "comporta.rules.yml").read_text())
+    alerts = {rule["alert"] for group in rules["groups"] for rule in group["rules"]}
+    guide = (ROOT / "deploy" / "operating.md").read_text()
+    assert set(re.findall(r"`(Comporta\w+)`", guide)) == alerts
