@@ -11,6 +11,7 @@ from gateway.api.router import ROUTES
 from gateway.audit import KEEP
 from gateway.models import ApiKey
 from gateway.security import digest
+from gateway.sources import FAILURES
 from tests.api.rig import Answer, Api, serving
 
 
@@ -126,8 +127,8 @@ async def test_a_source_that_guesses_is_held_off(tmp_path: Path) -> None:
         async def guess(number: int) -> Answer:
             return await nobody.get("/drivers", headers=guesser | {"apikey": f"guess-{number}"})
 
-        statuses = [(await guess(n)).status for n in range(110)]
-        assert set(statuses[:100]) == {401}
+        statuses = [(await guess(n)).status for n in range(FAILURES + 10)]
+        assert set(statuses[:FAILURES]) == {401}
         last = await guess(0)
         assert last.status == 429
         assert last.body["code"] == "too_many_failures"
