@@ -21,6 +21,7 @@ from gateway.alarm_sources import open_watch
 from gateway.alerts import Announcer
 from gateway.api import errors
 from gateway.api.auth import register
+from gateway.api.headers import protect
 from gateway.api.router import ROUTES
 from gateway.background import Errands, forever
 from gateway.bootstrap import Keys
@@ -80,6 +81,7 @@ def build(settings: Settings, keys: Keys) -> web.Application:
     app.cleanup_ctx.append(partial(_run, settings, keys))
     mount_portal(app)
     app.on_shutdown.append(_drain)
+    app.on_response_prepare.append(protect)
     return app
 
 
