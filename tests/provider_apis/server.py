@@ -2,6 +2,7 @@
 asked.
 """
 
+import asyncio
 import json
 import re
 import time
@@ -50,7 +51,8 @@ def too_many(after: float | str = 1) -> Reply:
 @dataclass
 class ProviderApi:
     """`first`: answers that come before any other, whoever asks for what. `on_ask` is called before
-    an answer is made. `routes`: method, pattern of the path, and who answers.
+    an answer is made; while `gate` is closed, nobody is answered. `routes`: method, pattern of the
+    path, and who answers.
     """
 
     first: list[Reply] = field(default_factory=list)
@@ -58,6 +60,10 @@ class ProviderApi:
     statuses: list[int] = field(default_factory=list)
     on_ask: Callable[[Asked], None] = lambda _: None
     url: str = ""
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.gate.set()
 
     def routes(self) -> list[tuple[str, str, Handler]]:
         raise NotImplementedError
@@ -82,6 +88,7 @@ class ProviderApi:
         )
         self.asked.append(asked)
         self.on_ask(asked)
+        await self.gate.wait()
         reply = self._reply(asked)
         self.statuses.append(reply.status)
         text = b"" if reply.body is None else json.dumps(reply.body).encode()
@@ -113,4 +120,5 @@ async def serving_api(api: P) -> AsyncIterator[P]:
         api.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         yield api
     finally:
+        api.gate.set()
         await runner.cleanup()
