@@ -1,5 +1,6 @@
 """The state of an authorization: signed, good once, for an hour; and PKCE beside it."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -34,6 +35,14 @@ class TestState:
             assert answer.body["code"] == "state_used"
         assert len(owner.provider.asked) == 1
         assert (await owner.looks_at(made))["status"] == "active"
+
+    async def test_of_two_at_the_same_moment_one_wins(self, owner: Owner) -> None:
+        made = await owner.installs()
+        queries = [owner.provider.grant(made["auth_url"]) for _ in range(4)]
+        answers = await asyncio.gather(*map(owner.comes_back, queries))
+
+        assert sorted(answer.status for answer in answers) == [302, 400, 400, 400]
+        assert len(owner.provider.asked) == 1
 
     async def test_one_that_was_changed_is_not_ours(self, owner: Owner) -> None:
         made, other = await owner.installs(), await owner.installs()

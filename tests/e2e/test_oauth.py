@@ -153,6 +153,8 @@ async def test_a_stop_in_the_middle_of_a_refresh_keeps_what_it_brings(
     await embedded.start()
 
     await until(lambda: len(bling.refreshed) >= 2)
+    assert bling.refreshed[0] != bling.refreshed[1]
+    await until(lambda: len(bling.access) >= 3)
     shown = await embedded.data("GET", f"/installations/{made['id']}")
     assert shown["status"] == "active"
 
