@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from itertools import count, cycle
 from typing import Any
@@ -80,7 +80,7 @@ class Provider:
         """The number of an order that was not told yet."""
         return next(self._numbers)
 
-    async def tell_all(self, numbers: range, *, at_once: int = 20) -> None:
+    async def tell_all(self, numbers: Iterable[int], *, at_once: int = 20) -> None:
         """Tell these orders until each is acknowledged."""
         waiting = iter(numbers)
 
@@ -118,11 +118,15 @@ class Provider:
 
 @asynccontextmanager
 async def providing(
-    programs: Sequence[Program], sink_url: str, ledger: Ledger, **sink: Any
+    programs: Sequence[Program],
+    sink_url: str,
+    ledger: Ledger,
+    instance: str = INSTANCE,
+    **sink: Any,
 ) -> AsyncIterator[Provider]:
     """A provider of a shop whose events go to `sink_url`; the programs run, over one store."""
-    await programs[0].webhook(INSTANCE, sink_url, **sink)
-    shop = await programs[0].install("kiwify", INSTANCE, SECRET)
+    await programs[0].webhook(instance, sink_url, **sink)
+    shop = await programs[0].install("kiwify", instance, SECRET)
     provider = Provider(programs, shop["ingest_url"], ledger)
     try:
         for program in programs:
