@@ -7,12 +7,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.async_api import ConsoleMessage, Locator, Page, async_playwright, expect
+from playwright.async_api import Browser as Chromium
+from playwright.async_api import (
+    ConsoleMessage,
+    Locator,
+    Page,
+    ViewportSize,
+    async_playwright,
+    expect,
+)
 
 from tests.api.rig import ADMIN, Api
 from tests.e2e.node_client import installed
 
-WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+WIDE, PHONE = ViewportSize(width=1280, height=900), ViewportSize(width=390, height=844)
 PATIENCE = 20_000  # milliseconds
 # A browser says that of every page whose status is an error, as some tests want it to be.
 EXPECTED = "Failed to load resource: the server responded with a status of 4"
@@ -63,30 +71,39 @@ class Browser:
 
 
 @asynccontextmanager
-async def browsing(api: Api) -> AsyncIterator[Browser]:
-    """A window that nobody has signed in with."""
+async def chromium() -> AsyncIterator[Chromium]:
+    """The browser itself, for any number of windows."""
     program = shutil.which("chromium")
     if program is None:
         pytest.fail("this test needs Chromium: apt-get install chromium")
-    axe = await installed(Path(__file__).parent / "node") / "axe-core" / "axe.min.js"
+    expect.set_options(timeout=PATIENCE)
     async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        window = await chromium.new_context(
-            viewport={"width": 1280, "height": 900},
-            locale="en-US",
-            timezone_id="America/Sao_Paulo",
-            reduced_motion="reduce",
-            color_scheme="light",
-        )
-        window.set_default_timeout(PATIENCE)
-        expect.set_options(timeout=PATIENCE)
-        # As the browser's own code, which the page's policy does not concern.
-        await window.add_init_script(path=axe)
-        browser = Browser(api, await window.new_page())
-        browser.page.on("console", browser.note)
-        browser.page.on("pageerror", lambda error: browser.complaints.append(str(error)))
+        started = await playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         try:
-            yield browser
-            assert browser.complaints == []
+            yield started
         finally:
-            await chromium.close()
+            await started.close()
+
+
+@asynccontextmanager
+async def browsing(started: Chromium, api: Api) -> AsyncIterator[Browser]:
+    """A window that nobody has signed in with."""
+    axe = await installed(Path(__file__).parent / "node") / "axe-core" / "axe.min.js"
+    window = await started.new_context(
+        viewport=WIDE,
+        locale="en-US",
+        timezone_id="America/Sao_Paulo",
+        reduced_motion="reduce",
+        color_scheme="light",
+    )
+    window.set_default_timeout(PATIENCE)
+    # As the browser's own code, which the page's policy does not concern.
+    await window.add_init_script(path=axe)
+    browser = Browser(api, await window.new_page())
+    browser.page.on("console", browser.note)
+    browser.page.on("pageerror", lambda error: browser.complaints.append(str(error)))
+    try:
+        yield browser
+        assert browser.complaints == []
+    finally:
+        await window.close()

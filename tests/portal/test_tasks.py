@@ -1,24 +1,27 @@
 """The main tasks, done by clicking in a real browser."""
 
 import json
-from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
 from aiohttp import web
+from playwright.async_api import Browser as Chromium
 from playwright.async_api import expect
 
 from gateway import samples
-from tests.api.rig import Api, serving
+from tests.api.rig import Api
 from tests.api.shop import opened
 from tests.portal.browser import PHONE, Browser, browsing
 from tests.sinks.receiver import Got, Receiver, until
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 def refuse(_: Got) -> web.StreamResponse:
     return web.Response(status=422, text='{"error": "no such table"}')
 
 
-async def test_from_nothing_to_a_delivered_order(browser: Browser, receiver: Receiver) -> None:
+async def test_from_nothing_to_a_delivered_order(browser: Browser, far_side: Receiver) -> None:
     page, api = browser.page, browser.api
     await browser.sees("Nothing has come in yet")
 
@@ -28,14 +31,14 @@ async def test_from_nothing_to_a_delivered_order(browser: Browser, receiver: Rec
     await browser.sees("The instance was created.")
 
     await page.get_by_role("link", name="webhook").first.click()
-    await page.get_by_label("URL", exact=False).first.fill(receiver.url)
+    await page.get_by_label("URL", exact=False).first.fill(far_side.url)
     await browser.click("Save")
     await browser.sees("The sink was saved.")
     secret = await page.locator(".notice .copy code").inner_text()
     assert secret.startswith("whsec_")
     await browser.click("Send a test event")
     await browser.sees("The test event was delivered.")
-    assert json.loads(receiver.got[0].body)["test"] is True
+    assert json.loads(far_side.got[0].body)["test"] is True
     assert secret not in await page.content()
 
     await page.get_by_role("link", name="Installations", exact=True).click()
@@ -52,7 +55,7 @@ async def test_from_nothing_to_a_delivered_order(browser: Browser, receiver: Rec
     url = api.url + urlsplit(ingest).path.removeprefix("/gw")
     async with api.session.post(url, data=draft.body, headers=draft.headers) as got:
         (event,) = (await got.json())["events"]
-    await until(lambda: len(receiver.got) == 2)
+    await until(lambda: len(far_side.got) == 2)
 
     key = (await api.get(f"/processing/events/{event['id']}")).data["key"]
     await page.get_by_role("searchbox", name="Search").fill(key)
@@ -64,38 +67,36 @@ async def test_from_nothing_to_a_delivered_order(browser: Browser, receiver: Rec
 
 
 async def test_a_dead_letter_is_retried_and_many_are_replayed(
-    tmp_path: Path, receiver: Receiver
+    browser: Browser, far_side: Receiver
 ) -> None:
-    receiver.answer = refuse
-    async with serving(tmp_path, retry_schedule=(0.01,)) as api, browsing(api) as browser:
-        shop = await opened(api, url=receiver.url)
-        events = [await shop.order(number) for number in range(5)]
-        for event in events:
-            await shop.dispatch(event, "dead")
-        page = browser.page
-        await browser.sign_in()
-        await page.get_by_role("link", name="Failures", exact=True).click()
-        await expect(page.locator("tbody tr")).to_have_count(1)
-        await page.get_by_role("link", name="loja · webhook").click()
-        await expect(page.locator(".attempt[open]")).to_contain_text("no such table")
+    far_side.answer = refuse
+    shop = await opened(browser.api, url=far_side.url)
+    events = [await shop.order(number) for number in range(5)]
+    for event in events:
+        await shop.dispatch(event, "dead")
+    page = browser.page
+    await browser.go("/failures")
+    await expect(page.locator("tbody tr")).to_have_count(1)
+    await page.get_by_role("link", name="loja · webhook").click()
+    await expect(page.locator(".attempt[open]")).to_contain_text("no such table")
 
-        receiver.answer = lambda _: web.Response(text="ok")
-        await browser.click("Retry now")
-        await browser.sees("It is being tried again.")
-        await shop.dispatch(events[-1], "succeeded")
+    far_side.answer = lambda _: web.Response(text="ok")
+    await browser.click("Retry now")
+    await browser.sees("It is being tried again.")
+    await shop.dispatch(events[-1], "succeeded")
 
-        await page.get_by_role("link", name="Failures", exact=True).click()
-        await browser.sees("4 in all")
-        await page.get_by_label("A second at most").fill("4")
-        await browser.confirm("Send again", page.locator("#bulk"))
-        await browser.sees("It has begun.")
-        await expect(page.locator("[data-part] .status").first).to_contain_text("Running")
-        await expect(page.locator("[data-part] .status").first).to_contain_text("Finished")
-        await expect(page.locator("[data-part] strong")).to_have_text("4")
-        for event in events:
-            await shop.dispatch(event, "succeeded")
-        await page.get_by_role("link", name="Failures", exact=True).click()
-        await browser.sees("No dead letters")
+    await page.get_by_role("link", name="Failures", exact=True).click()
+    await browser.sees("4 in all")
+    await page.get_by_label("A second at most").fill("4")
+    await browser.confirm("Send again", page.locator("#bulk"))
+    await browser.sees("It has begun.")
+    await expect(page.locator("[data-part] .status").first).to_contain_text("Running")
+    await expect(page.locator("[data-part] .status").first).to_contain_text("Finished")
+    await expect(page.locator("[data-part] strong")).to_have_text("4")
+    for event in events:
+        await shop.dispatch(event, "succeeded")
+    await page.get_by_role("link", name="Failures", exact=True).click()
+    await browser.sees("No dead letters")
 
 
 async def test_an_api_key_is_shown_once_and_revoked(browser: Browser) -> None:
@@ -205,9 +206,9 @@ async def test_times_are_the_browsers_own(browser: Browser) -> None:
     assert f"{(local - 1) % 12 + 1}:{utc[14:16]}" in await shown.inner_text()
 
 
-async def test_everything_is_reached_on_a_phone(api: Api) -> None:
-    async with browsing(api) as browser:
-        await browser.page.set_viewport_size({"width": PHONE["width"], "height": PHONE["height"]})
+async def test_everything_is_reached_on_a_phone(started: Chromium, served: Api) -> None:
+    async with browsing(started, served) as browser:
+        await browser.page.set_viewport_size(PHONE)
         await browser.sign_in()
         await browser.page.get_by_role("link", name="More").click()
         await browser.page.locator("main").get_by_role("link", name="Drivers").click()
