@@ -6,11 +6,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from itertools import product
+from typing import get_args
 
 from gateway.circuits import SharedCircuits
 from gateway.directory import Directory
 from gateway.dispatch import Dispatcher
 from gateway.metrics import Metrics
+from gateway.models import Status
 from gateway.store.base import Database
 from schemas.errors import StoreUnavailableError
 from schemas.sink_config import KINDS
@@ -49,6 +52,7 @@ class Gauges:
         if now < self._fresh_until:
             return
         self._fresh_until = now + EVERY
+        self._standing()
         try:
             await self._waiting()
             await self._overdue()
@@ -58,6 +62,12 @@ class Gauges:
         states = Counter((dict.fromkeys(self._shared.open_ids, "open") | lanes).values())
         for state in ("closed", "open", "half_open"):
             self._metrics.circuits.labels(state).set(states[state])
+
+    def _standing(self) -> None:
+        counts = Counter((one.driver, one.status) for one in self._directory.installations())
+        self._metrics.installations.clear()
+        for driver, status in product({driver for driver, _ in counts}, get_args(Status)):
+            self._metrics.installations.labels(driver, status).set(counts[driver, status])
 
     async def _overdue(self) -> None:
         ((due_at,),) = await self._database.fetch(OVERDUE)

@@ -80,6 +80,9 @@ class Metrics:
         self._enrichments = make.counter(
             "enrichments", "Completed deliveries by outcome", *BY_DRIVER
         )
+        self.installations = make.gauge(
+            "installations", "Installations by how they stand", "driver", "status"
+        )
         self.websockets = make.gauge("websocket_connections", "Open connections")
         self.pushed = make.counter("websocket_events", "Events sent to connected clients")
         self.closed = make.counter("websocket_closed", "Connections we closed", "code")

@@ -49,6 +49,17 @@ async def events(api: Api) -> list[Any]:
     return [(event["provider_event"], event["data"]) for event in whole][::-1]
 
 
+async def standing(api: Api) -> dict[str, float | None]:
+    """How many installations of Bling are said to be active and in error."""
+    api.services.gauges._fresh_until = 0.0
+    await api.services.gauges.refresh()
+    value = api.services.metrics.registry.get_sample_value
+    return {
+        status: value("comporta_installations", {"driver": "bling", "status": status})
+        for status in ("active", "error")
+    }
+
+
 def jwt(ends: datetime) -> str:
     claims = urlsafe_b64encode(json.dumps({"exp": int(ends.timestamp())}).encode())
     return f"eyJhbGciOiJIUzI1NiJ9.{claims.rstrip(b'=').decode()}.c2lnbmF0dXJl"
@@ -213,8 +224,12 @@ async def test_a_key_that_is_refused_later_is_an_error_that_is_told(api: Api) ->
         assert (cause, data["status"]) == ("api.unauthorized", "error")
         path = f"/installations/{made['id']}"
         assert (await api.get(path)).data["status"] == "error"
+        assert await standing(api) == {"active": 0.0, "error": 1.0}
         again = await api.patch(path, {"credentials": {"access_token": "key-2"}})
         assert (again.data["status"], again.data["reason"]) == ("active", None)
+        assert await standing(api) == {"active": 1.0, "error": 0.0}
+        await api.delete(path)
+        assert await standing(api) == {"active": None, "error": None}
 
 
 class TestEnds:
