@@ -84,6 +84,10 @@ test-fast: setup ## Run the tests that need no server
 cover: setup services ## Run every test and show the lines and branches none of them reached
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term $(ARGS)
 
+.PHONY: fuzz
+fuzz: setup ## Send the running program whatever its OpenAPI document allows, for 3 minutes (ARGS=600 for ten)
+	$(BIN)/python -m tests.e2e.fuzzing $(ARGS)
+
 .PHONY: faults
 faults: setup services ## Kill, starve and freeze the program and its servers (ARGS=--long for a thousand random faults)
 	$(BIN)/pytest -n 0 --timeout 7200 tests/faults --full $(ARGS)

@@ -213,12 +213,23 @@ def _responses(
         yield str(status), good | {"description": when or route.summary}
     for status, when in sorted(problems.statuses_of(route, has_body=has_body).items()):
         if status in route.doc.alike:
-            yield str(status), good | {"description": when}
+            yield str(status), _or_problem(good) | {"description": when}
         elif when:
             yield str(status), problems.response(status, when, evolution=route.evolution)
         else:
             name = _response_name(status, evolution=route.evolution)
             yield str(status), {"$ref": f"#/components/responses/{name}"}
+
+
+def _or_problem(good: Schema) -> Schema:
+    """The shape of a good answer, which a status also has, beside that of an error."""
+    problem = {"$ref": REF.format(model="Problem")}
+    return {
+        "content": {
+            media: {"schema": {"anyOf": [shown["schema"], problem]}}
+            for media, shown in good["content"].items()
+        }
+    }
 
 
 def _good(route: Route, schema_of: Callable[[Any, Mode], Schema]) -> Schema:
