@@ -116,7 +116,7 @@ $(BIN)/uv: | $(BIN)/python
 lock: | $(BIN)/uv ## Resolve pyproject.toml into constraints.txt again (ARGS=--upgrade for newer versions)
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --quiet --output-file constraints.txt $(ARGS)
-	$(BIN)/uv pip compile pyproject.toml --extra build --constraint constraints.txt --universal --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --extra build --extra otel --constraint constraints.txt --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file deploy/requirements.txt
 
 .PHONY: clean

@@ -221,6 +221,7 @@ def _ingress(  # noqa: PLR0917 - parts of the one composition root
         standing=accounts.standing,
         source=Sources(settings.trusted_proxies).of,
         crash=crash_at(settings.crash_at),
+        tracing=intake.tracing,
     )
 
 
@@ -336,3 +337,5 @@ async def _stop(services: Services, tasks: list[asyncio.Task[None]]) -> None:
             await services.alarms.close()
             await services.key_use.flush()
     await services.egress.close()
+    if services.tracing is not None:
+        await asyncio.to_thread(services.tracing.close)

@@ -18,6 +18,7 @@ from gateway.settings import Settings
 from gateway.sink_life import SinkLife
 from gateway.store.base import Store
 from gateway.store.registry import Registry
+from gateway.tracing import Tracing, open_tracing
 from sinks.base import Context
 
 
@@ -27,6 +28,7 @@ class Delivery(NamedTuple):
     dispatcher: Dispatcher
     circuits: SharedCircuits
     notices: Notices
+    tracing: Tracing | None
 
 
 def delivery(  # noqa: PLR0917 - parts of the one composition root
@@ -39,6 +41,7 @@ def delivery(  # noqa: PLR0917 - parts of the one composition root
     now: Callable[[], int],
 ) -> Delivery:
     """Every part, not yet begun. `now`: microseconds."""
+    tracing = open_tracing(settings)
     notices, clocks = Notices(), Clocks(now, time.monotonic)
     notices.listen(lambda notice: metrics.notices.labels(notice.kind).inc())
     life = SinkLife(store, directory, notices, now)
@@ -58,7 +61,8 @@ def delivery(  # noqa: PLR0917 - parts of the one composition root
         lost=metrics.lease_lost.inc,
         crash=crash_at(settings.crash_at),
         died=metrics.died,
+        tracing=tracing,
     )
     dispatcher = Dispatcher(store.log, directory, context, clocks, options)
     circuits.attach(dispatcher.lane)
-    return Delivery(dispatcher, circuits, notices)
+    return Delivery(dispatcher, circuits, notices, tracing)

@@ -19,6 +19,7 @@ from gateway.directory import Directory
 from gateway.lane import LONGEST_SEND, Clocks, Lane
 from gateway.settling import Settler, settlement, word
 from gateway.store.base import EventLog, Leased
+from gateway.tracing import Tracing
 from schemas.delivery import Delivered, Outcome, Rejected
 from schemas.errors import StoreUnavailableError
 from schemas.sink_config import SinkConfig
@@ -76,6 +77,7 @@ class Options:
     lost: Callable[[int], None] = _unheard
     crash: Callable[[str], None]
     died: Callable[[str], None] = lambda _kind: None
+    tracing: Tracing | None = None
 
 
 class Dispatcher:
@@ -143,6 +145,11 @@ class Dispatcher:
     async def due(self) -> dict[str, float]:
         """See EventLog.due."""
         return await self._log.due()
+
+    @property
+    def tracing(self) -> Tracing | None:
+        """What the tries are told to."""
+        return self._options.tracing
 
     @property
     def load(self) -> int:
@@ -255,7 +262,9 @@ class Dispatcher:
             log.get().error("sink.unusable", sink_id=config.id, kind=config.kind, error=str(error))
             self._pass_over(config.id)
             return None
-        lane = self._lanes[config.id] = Lane(config, sink, self, self._clocks, self._options.crash)
+        crash = self._options.crash
+        lane = Lane(config, sink, self, self._clocks, crash, tracing=self.tracing)
+        self._lanes[config.id] = lane
         self._options.circuits.begun(lane)
         return lane
 

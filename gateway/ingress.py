@@ -32,6 +32,7 @@ from gateway.reading import read_body, refuse_repeated
 from gateway.security import digest
 from gateway.standing import Standing
 from gateway.store.base import Appended
+from gateway.tracing import HEADER, Span, Tracing, valid
 from schemas import codec
 from schemas.errors import (
     BadRequestError,
@@ -82,14 +83,16 @@ class Ingress:
     standing: Standing
     source: Callable[[web.BaseRequest], str]
     crash: Callable[[str], None]
+    tracing: Tracing | None = None
     refusals: deque[Refusal] = field(default_factory=lambda: deque(maxlen=REFUSALS_KEPT))
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Any request to an ingest URL; every failure is an answer of the contract's table."""
         slug = request.match_info["driver"]
-        started = self.monotonic()
+        started, span = self.monotonic(), self._begin(request)
         try:
-            response, outcome = await self._serve(request, slug)
+            trace = span.traceparent if span else None
+            response, outcome = await self._serve(request, slug, trace)
         except RequestError as error:
             response, outcome = error_response(error), error.code
         except StoreUnavailableError as error:
@@ -97,9 +100,20 @@ class Ingress:
             response, outcome = error_response(unavailable), "unavailable"
         known = slug if slug in BY_SLUG else "unknown"
         self.metrics.ingested(known, outcome, self.monotonic() - started)
+        if span is not None:
+            failed = outcome if response.status >= 500 else None
+            span.end(failed, driver=known, outcome=outcome, http_status=response.status)
         return response
 
-    async def _serve(self, request: web.Request, slug: str) -> tuple[web.Response, str]:
+    def _begin(self, request: web.Request) -> Span | None:
+        if self.tracing is None:
+            return None
+        parent = valid(request.headers.get(HEADER))
+        return self.tracing.begin("POST /hooks/{driver}/{token}", "server", parent)
+
+    async def _serve(
+        self, request: web.Request, slug: str, trace: str | None
+    ) -> tuple[web.Response, str]:
         driver, installation = self._find(slug, request.match_info["token"])
         self.pressure.check(self.random)
         wait = self.paces.take(installation.id, self.monotonic())
@@ -116,7 +130,7 @@ class Ingress:
             raise web.HTTPMethodNotAllowed(request.method, ["POST"])
         receipt = await self._receive(driver, installation, inbound, grant, request)
         self.crash("after_verify")
-        told = await self.intake.take(installation, inbound, receipt)
+        told = await self.intake.take(installation, inbound, receipt, trace)
         if not told.duplicate:
             await self.standing.heard(installation, receipt.events)
         self.crash("before_answer")

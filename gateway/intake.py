@@ -31,6 +31,7 @@ from gateway.store.base import (
     NewJob,
 )
 from gateway.store.keys import stored_event
+from gateway.tracing import Span, stored_trace
 from schemas import codec
 from schemas.errors import InDoubtError
 from schemas.events import WEIGHTS, Event
@@ -43,16 +44,19 @@ ENRICH = "enrich"
 
 @dataclass(slots=True, frozen=True, kw_only=True)
 class Origin:
-    """Where events come from: an installation's, or the gateway's own (`installation_id` None)."""
+    """Where events come from: an installation's, or the gateway's own (`installation_id` None).
+    `trace`: the traceparent they continue, where another is known than the request's own.
+    """
 
     tenant: str
     instance: str
     installation_id: str | None
     driver: str
     received_at: int
+    trace: str | None = None
 
     @classmethod
-    def of(cls, installation: Installation, received_at: int) -> Origin:
+    def of(cls, installation: Installation, received_at: int, trace: str | None = None) -> Origin:
         """The origin of what an installation received."""
         return cls(
             tenant=installation.tenant,
@@ -60,6 +64,7 @@ class Origin:
             installation_id=installation.id,
             driver=installation.driver,
             received_at=received_at,
+            trace=trace,
         )
 
 
@@ -86,13 +91,17 @@ class Intake:
     ) -> None:
         self._log, self._directory, self._dispatcher = event_log, directory, dispatcher
         self._drift, self._ids = drift, ids
-        self._observe = observe
+        self._observe, self.tracing = observe, dispatcher.tracing
 
     async def take(
-        self, installation: Installation, inbound: Inbound, receipt: Receipt
+        self,
+        installation: Installation,
+        inbound: Inbound,
+        receipt: Receipt,
+        trace: str | None = None,
     ) -> Appended:
         """Store a delivery that was verified just now, whatever its outcome."""
-        origin = Origin.of(installation, micros(inbound.received_at))
+        origin = Origin.of(installation, micros(inbound.received_at), trace)
         if inbound.query:
             secrets = {s.value for s in installation.secrets}
             inbound = replace(inbound, query=_without_secrets(inbound.query, secrets))
@@ -163,17 +172,17 @@ class Intake:
                 row.id,
                 quarantined=receipt.outcome == "quarantined",
             )
-        hop = stored_hops(row.headers)
+        hop, trace = stored_hops(row.headers), origin.trace or stored_trace(row.headers)
         item = self._item(
             origin,
             row,
-            tuple(self._event(origin, event, hop=hop) for event in now),
+            tuple(self._event(origin, event, hop=hop, trace=trace) for event in now),
             again=again,
             jobs=tuple(jobs),
             cancels=tuple(deferral_name(origin, name) for name in receipt.settles),
             finishes=finishes,
         )
-        return await self._commit(item)
+        return await self._commit(item, trace)
 
     def _item(
         self, origin: Origin, row: NewInbound | None, events: tuple[NewEvent, ...], **more: Any
@@ -191,18 +200,38 @@ class Intake:
             **more,
         )
 
-    async def _commit(self, item: Append) -> Appended:
+    async def _commit(self, item: Append, trace: str | None = None) -> Appended:
+        span = self._begin(item, trace) if self.tracing is not None else None
         try:
-            told = await self._log.append(item)
+            told = await self._stored(item)
+        except BaseException as error:
+            if span is not None:
+                span.end(type(error).__name__)
+            raise
+        if span is not None:
+            span.end(inbound_id=told.inbound_id, driver=item.driver, events=len(item.events))
+        self._observe(item.driver, told)
+        if item.events and not told.duplicate and not told.lost:
+            self._send(item, told)
+        return told
+
+    def _begin(self, item: Append, trace: str | None) -> Span | None:
+        """The span of a commit, which the deliveries of its events continue."""
+        if self.tracing is None:
+            return None
+        span = self.tracing.begin("commit", "internal", trace)
+        for event in item.events:
+            event.trace = span.traceparent
+        return span
+
+    async def _stored(self, item: Append) -> Appended:
+        try:
+            return await self._log.append(item)
         except InDoubtError:
             # If they are there, this process holds their leases and nobody else would send them.
             leased = (d.id for e in item.events for d in e.deliveries if d.leased)
             self._dispatcher.disown(leased)
             raise
-        self._observe(item.driver, told)
-        if item.events and not told.duplicate and not told.lost:
-            self._send(item, told)
-        return told
 
     def _send(self, item: Append, told: Appended) -> None:
         """Offer what was born leased; have the rest claimed."""
@@ -230,7 +259,13 @@ class Intake:
             self._dispatcher.offer(leased)
 
     def _event(
-        self, origin: Origin, event: Event, spares: Collection[str] = (), *, hop: int = 0
+        self,
+        origin: Origin,
+        event: Event,
+        spares: Collection[str] = (),
+        *,
+        hop: int = 0,
+        trace: str | None = None,
     ) -> NewEvent:
         data = codec.dumps(event.data)
         occurred_at = origin.received_at if event.occurred_at is None else micros(event.occurred_at)
@@ -247,6 +282,7 @@ class Intake:
             weight=WEIGHTS.get(event.name),
             test=event.test,
             hop=hop,
+            trace=trace,
             data=data,
             deliveries=tuple(self._delivery(sink) for sink in chosen if sink.id not in spares),
         )

@@ -19,6 +19,7 @@ from gateway.breaker import Breaker
 from gateway.crash import nowhere
 from gateway.pace import Pace
 from gateway.store.base import Leased
+from gateway.tracing import Span, Tracing, continued
 from schemas.delivery import Delivered, Message, Outcome, Rejected, Retry
 from schemas.sink_config import SinkConfig
 from sinks.base import Sink
@@ -72,12 +73,15 @@ class Lane:
         results: Results,
         clocks: Clocks,
         crash: Callable[[str], None] = nowhere,
+        *,
+        tracing: Tracing | None = None,
     ) -> None:
         self.config, self.sink = config, sink
         self.breaker = Breaker()
         self.held_until = 0.0
         self.last_error: str | None = None
         self._results, self._clocks, self._crash = results, clocks, crash
+        self._tracing = tracing
         self._queue: deque[Leased] = deque()
         self._workers: set[asyncio.Task[None]] = set()
         self._sending: set[str] = set()
@@ -212,14 +216,17 @@ class Lane:
         self._sending |= ids
         self._crash("before_send")
         at, started = self._clocks.wall(), self._clocks.monotonic()
+        spans = self._begin(batch)
         try:
-            outcomes = await self._try(batch)
+            outcomes = await self._try(batch, spans)
         except asyncio.CancelledError:
             self._results.give_back(self, batch)
             raise
         finally:
             self._sending -= ids
         seconds = self._clocks.monotonic() - started
+        if self._tracing is not None:
+            self._end(spans, batch, outcomes)
         for leased, outcome in zip(batch, outcomes, strict=True):
             self._learn(outcome)
             self._results.settle(self, leased, outcome, at, seconds)
@@ -227,11 +234,41 @@ class Lane:
             self.wanting = False
             self._results.has_room(self)
 
-    async def _try(self, batch: Sequence[Leased]) -> Sequence[Outcome]:
+    def _begin(self, batch: Sequence[Leased]) -> Sequence[Span | None]:
+        """A span for each try, where somebody wants to know."""
+        if self._tracing is None:
+            return [None] * len(batch)
+        name = f"deliver {self.config.kind}"
+        begin = self._tracing.begin
+        return [begin(name, "producer", leased.event.trace, link=True) for leased in batch]
+
+    def _end(
+        self,
+        spans: Sequence[Span | None],
+        batch: Sequence[Leased],
+        outcomes: Sequence[Outcome],
+    ) -> None:
+        for span, leased, outcome in zip(spans, batch, outcomes, strict=True):
+            if span is not None:
+                span.end(
+                    None if isinstance(outcome, Delivered) else log.scrub(outcome.reason),
+                    sink_kind=self.config.kind,
+                    sink_id=self.config.id,
+                    delivery_id=leased.id,
+                    attempt=leased.attempts + 1,
+                    event_id=leased.event.id,
+                    event=leased.event.name,
+                    http_status=outcome.exchange.status if outcome.exchange else None,
+                )
+
+    async def _try(
+        self, batch: Sequence[Leased], spans: Sequence[Span | None]
+    ) -> Sequence[Outcome]:
         """One outcome each: a bug in a sink must not lose a delivery, nor hold it for ever."""
         try:
             async with asyncio.timeout(LONGEST_SEND):
-                outcomes = await self.sink.send([_message(leased) for leased in batch])
+                messages = [_message(*one) for one in zip(batch, spans, strict=True)]
+                outcomes = await self.sink.send(messages)
             reason = f"the sink gave {len(outcomes)} outcomes for {len(batch)} messages"
             if len(outcomes) == len(batch):
                 return outcomes
@@ -260,13 +297,17 @@ class Lane:
             self._results.opened(self)
 
 
-def _message(leased: Leased) -> Message:
+def _message(leased: Leased, span: Span | None) -> Message:
     event = leased.event
+    trace = span.traceparent if span else None
+    if trace is None and event.trace is not None:
+        trace = continued(event.trace, f"{leased.id}/{leased.attempts + 1}")
     return Message(
         delivery_id=leased.id,
         event=event,
         attempt=leased.attempts + 1,
         dedupe_id=event.id if not leased.replay else f"{event.id}-{leased.id}-{leased.replay}",
+        traceparent=trace,
         gap=leased.gap,
         hop=event.hop,
     )

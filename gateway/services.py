@@ -46,6 +46,7 @@ from gateway.standing import Standing
 from gateway.store.base import Store
 from gateway.store.history import History
 from gateway.store.registry import Registry
+from gateway.tracing import Tracing
 from sinks.base import Context
 
 
@@ -75,6 +76,7 @@ class Services:
     alarms: Alarms
     alarm_sources: AlarmSources
     notices: Notices
+    tracing: Tracing | None
     intake: Intake
     ingress: Ingress
     jobs: Jobs

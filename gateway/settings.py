@@ -187,7 +187,9 @@ class Settings(BaseModel):
     log_format: Annotated[Literal["json", "console"], AnyCase] = Field(
         "json", description="`console` for people"
     )
-    otlp_endpoint: str = Field("", description="traces, when set")
+    otlp_endpoint: str = Field(
+        "", description="collector of traces, OTLP over HTTP (needs the extra `otel`)"
+    )
     alert_webhook_url: Annotated[str, AfterValidator(_web_url)] = Field(
         "", description="where the operator is told of what goes wrong; nobody is when empty"
     )

@@ -75,17 +75,20 @@ def envelope(
 
 
 def frame(event: StoredEvent, *, naming: Naming) -> bytes:
-    """The JSON text of a plain websocket message."""
-    return orjson.dumps(
-        {
-            "event": wire_name(event.name, naming),
-            "instance": event.instance,
-            "data": orjson.Fragment(event.data),
-            "id": event.id,
-            "seq": event.seq,
-            "occurred_at": _utc(event.occurred_at, "microseconds"),
-        }
-    )
+    """The JSON text of a plain websocket message. Frames have no headers, so that a trace goes on
+    inside.
+    """
+    body: dict[str, Any] = {
+        "event": wire_name(event.name, naming),
+        "instance": event.instance,
+        "data": orjson.Fragment(event.data),
+        "id": event.id,
+        "seq": event.seq,
+        "occurred_at": _utc(event.occurred_at, "microseconds"),
+    }
+    if event.trace is not None:
+        body["traceparent"] = event.trace
+    return orjson.dumps(body)
 
 
 def claim(url: str, size: int) -> bytes:

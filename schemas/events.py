@@ -218,7 +218,8 @@ class Event:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredEvent:
     """An event as the store keeps it and sinks send it; immutable. `data` is canonical JSON. Times:
-    aware, UTC. `hop`: how many gateways it had passed when it came to us.
+    aware, UTC. `hop`: how many gateways it had passed when it came to us. `trace`: the
+    traceparent that its deliveries continue.
     """
 
     id: str
@@ -240,3 +241,4 @@ class StoredEvent:
     data: bytes
     version: int = 1
     hop: int = 0
+    trace: str | None = None

@@ -84,7 +84,8 @@ CHANNELS: dict[str, Channel] = {
     ),
     "websocket": Channel(
         title="WebSocket",
-        about="Text frames at `/ws/{instance}`; with `since` first what came after that event.",
+        about="Text frames at `/ws/{instance}`; with `since` first what came after that event."
+        " A frame has no headers: the `traceparent` of a traced request is inside.",
         address="/ws/{instance}",
         headers={},
         parameters={"instance": INSTANCE},

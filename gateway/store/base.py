@@ -58,7 +58,8 @@ class NewDelivery:
 @dataclass(slots=True, kw_only=True)
 class NewEvent:
     """One canonical event. `weight`: its place in its family's life, None outside order, shipment
-    and return. `hop`: how many gateways it had passed when it came.
+    and return. `hop`: how many gateways it had passed when it came. `trace`: the
+    traceparent that its deliveries continue.
     """
 
     id: str
@@ -73,6 +74,7 @@ class NewEvent:
     test: bool = False
     version: int = 1
     hop: int = 0
+    trace: str | None = None
     deliveries: tuple[NewDelivery, ...] = ()
 
 

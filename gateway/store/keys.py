@@ -82,6 +82,7 @@ def stored_event(item: Append, event: NewEvent, seq: int, *, superseded: bool) -
         data=event.data,
         version=event.version,
         hop=event.hop,
+        trace=event.trace,
     )
 
 

@@ -10,7 +10,7 @@ from schemas.events import StoredEvent
 
 COLUMNS = tuple(
     "id seq tenant instance installation_id driver name key occurred_at received_at provider_event"
-    " provider_event_id inbound_id dedupe_key test superseded data version hop".split()
+    " provider_event_id inbound_id dedupe_key test superseded data version hop trace".split()
 )
 # What is shown for data that is no longer kept. The space tells it from a null that somebody sent.
 GONE = b"null "
@@ -38,4 +38,5 @@ def stored_event_from(row: Sequence[Any]) -> StoredEvent:
         data=row[16] or GONE,
         version=row[17],
         hop=row[18],
+        trace=row[19],
     )

@@ -29,6 +29,7 @@ class Shop:
         if "transaction" in changed:
             body["data"]["purchase"]["transaction"] = changed["transaction"]
         headers = {"X-Hotmart-Hottok": SECRET, "Content-Type": "application/json"}
+        headers |= changed.get("headers", {})
         url = self.api.url + self.path + changed.get("query", "")
         data = json.dumps(body).encode()
         async with self.api.session.post(url, data=data, headers=headers) as got:

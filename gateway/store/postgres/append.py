@@ -311,6 +311,7 @@ def _event_row(fact: Fact) -> tuple[Any, ...]:
         event.version,
         int(event.test),
         event.hop,
+        event.trace,
         event.data,
         family_prefix(event),
         fact.superseded,

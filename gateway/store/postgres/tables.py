@@ -40,6 +40,7 @@ EVENTS = {
     "version": "bigint",
     "test": "bigint",
     "hop": "bigint",
+    "trace": "text",
     "data": "bytea",
 }
 DELIVERIES = {

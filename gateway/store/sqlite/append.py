@@ -34,7 +34,7 @@ INSERTS = {
     " method, query, headers, body, outcome, reason, delivery_key, events) VALUES {rows}",
     "events": "INSERT INTO events (seq, id, tenant, instance, installation_id, driver, name, key,"
     " dedupe_key, weight, occurred_at, received_at, provider_event, provider_event_id, inbound_id,"
-    " version, test, hop, superseded, data) VALUES {rows}",
+    " version, test, hop, trace, superseded, data) VALUES {rows}",
     "deliveries": "INSERT INTO deliveries (id, seq, sink_id, tenant, instance, okey, state,"
     " next_at, owner, token, created_at, updated_at) VALUES {rows}",
 }
@@ -208,7 +208,7 @@ def _event_row(item: Append, event: NewEvent, seq: int, *, superseded: bool) -> 
         *(event.occurred_at, item.received_at, storable(event.provider_event)),
         event.provider_event_id and storable(event.provider_event_id),
         *(item.inbound.id if item.inbound else None, event.version),
-        *(int(event.test), event.hop, int(superseded), event.data),
+        *(int(event.test), event.hop, event.trace, int(superseded), event.data),
     )
 
 
