@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from drivers import BY_SLUG
+from gateway.api.oauth_page import BEGIN_AGAIN, TEXTS
 from tests.api.owner import Owner, query_of
 
 
@@ -120,3 +121,36 @@ async def test_pkce_is_used_where_a_driver_says_so(
     (sent,) = owner.provider.asked
     assert len(sent["code_verifier"]) == 43
     assert sent["code_verifier"] not in made["auth_url"]
+
+
+@pytest.mark.parametrize(
+    ("language", "title"),
+    [("pt-BR", "Autorização não concluída"), ("en", "Authorization not completed")],
+)
+async def test_a_browser_gets_a_page_in_its_language(
+    owner: Owner, language: str, title: str
+) -> None:
+    headers = {"Accept": "text/html,*/*;q=0.8", "Accept-Language": language}
+    url = f"{owner.api.url}/oauth/bling/callback?code=x&state=<script>alert(1)</script>"
+    async with owner.api.session.get(url, headers=headers) as answer:
+        page = await answer.text()
+
+    assert (answer.status, answer.content_type) == (400, "text/html")
+    assert f"<h1>{title}</h1>" in page
+    assert f'lang="{language}"' in page
+    assert "script" not in page
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert "default-src" in answer.headers["Content-Security-Policy"]
+
+
+async def test_every_reason_has_words_of_its_own(owner: Owner) -> None:
+    made = await owner.installs()
+    query = owner.provider.grant(made["auth_url"])
+    await owner.comes_back(query)
+    headers = {"Accept": "text/html"}
+    url = f"{owner.api.url}/oauth/bling/callback?{query}"
+    async with owner.api.session.get(url, headers=headers) as answer:
+        assert answer.status == 400
+        assert "já foi usada" in await answer.text()
+    codes = {"state_expired", "state_used", "invalid_callback", BEGIN_AGAIN}
+    assert {code for code, words in TEXTS.items() if set(words) == {"pt", "en"}} == codes
