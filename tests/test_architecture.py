@@ -28,7 +28,14 @@ MODULE_LINES = 400
 FUNCTION_LINES = 50
 
 ROOMS = {*PACKAGES, "tests", "deploy"}
-PAPERS = {"README.md", "README.pt-BR.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE"}
+PAPERS = {
+    "README.md",
+    "README.pt-BR.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    "LICENSE",
+}
 TOOLS = {"pyproject.toml", "Makefile", "constraints.txt"}
 
 # What a driver or a type would need for I/O, a clock, chance or settings.
