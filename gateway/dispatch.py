@@ -17,7 +17,7 @@ from gateway import log
 from gateway.background import Errands, forever
 from gateway.directory import Directory
 from gateway.lane import LONGEST_SEND, Clocks, Lane
-from gateway.settling import Settler, settlement, word
+from gateway.settling import Settler, log_attempt, settlement, word
 from gateway.store.base import EventLog, Leased
 from gateway.tracing import Tracing
 from schemas.delivery import Delivered, Outcome, Rejected
@@ -101,6 +101,7 @@ class Dispatcher:
         self._claim_now = asyncio.Event()
         self._loops: dict[str, asyncio.Task[None]] = {}
         self._stopping = False
+        self._logger = log.get()
         directory.on_change(self._configured)
 
     def start(self) -> None:
@@ -206,6 +207,7 @@ class Dispatcher:
         self._settler.put(item, ordered=config.ordered)
         lag = max(0.0, self._clocks.wall() / 1e6 - leased.event.received_at.timestamp())
         self._options.observe(config.kind, word(outcome), seconds, lag)
+        log_attempt(self._logger, config, leased, item, outcome)
         if isinstance(outcome, Delivered):
             return
         if item.state == "dead":
@@ -213,17 +215,6 @@ class Dispatcher:
         # What an earlier configuration was told says nothing of the present one.
         if isinstance(outcome, Rejected) and outcome.disable and self.lane(config.id) is lane:
             self._errands.run("sink.disable", self._options.disable(config.id, outcome.reason))
-        log.get().warning(
-            "delivery.attempted",
-            delivery_id=leased.id,
-            event_id=leased.event.id,
-            sink_id=config.id,
-            kind=config.kind,
-            attempt=leased.attempts + 1,
-            outcome=item.state,
-            reason=outcome.reason,
-            next_in=round(item.delay, 1) if item.state == "pending" else None,
-        )
 
     def give_back(self, lane: Lane, leased: Iterable[Leased]) -> None:
         """See lane.Results."""

@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
+from structlog.typing import FilteringBoundLogger
+
 from gateway import log
 from gateway.retry import next_delay
 from gateway.store.base import EventLog, Leased, Settlement
 from schemas.delivery import AttemptRecord, Delivered, Outcome, Rejected, Retry
 from schemas.errors import StoreUnavailableError
+from schemas.sink_config import SinkConfig
 
 PAUSE = 0.5  # seconds between two tries to write
 SOON = 1.0  # seconds; a retry that is due sooner wants a claim of its own
@@ -62,6 +65,36 @@ def settlement(
         error=None if isinstance(outcome, Delivered) else outcome.reason,
     )
     return item
+
+
+def log_attempt(
+    logger: FilteringBoundLogger,
+    config: SinkConfig,
+    leased: Leased,
+    item: Settlement,
+    outcome: Outcome,
+) -> None:
+    """One line per try: which one, of what, to where, and what came of it. `logger`: one that is
+    kept, because to make one costs as much as a line.
+    """
+    exchange, attempt = outcome.exchange, item.attempt
+    about = {
+        "event_id": leased.event.id,
+        "event_name": leased.event.name,
+        "instance": leased.event.instance,
+        "delivery_id": leased.id,
+        "sink_id": config.id,
+        "kind": config.kind,
+        "attempt": leased.attempts + 1,
+        "outcome": item.state,
+        "status": exchange.status if exchange else None,
+        "duration_ms": attempt.duration_ms if attempt else None,
+    }
+    if isinstance(outcome, Delivered):
+        logger.info("delivery.attempted", **about)
+        return
+    next_in = round(item.delay, 1) if item.state == "pending" else None
+    logger.warning("delivery.attempted", **about, reason=outcome.reason, next_in=next_in)
 
 
 def _put_off(
