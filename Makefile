@@ -104,6 +104,10 @@ bench-quick: setup ## The same in about a minute
 golden: setup ## Rewrite the events expected of every driver's samples; read the diff
 	$(BIN)/python -m tests.drivers.golden $(ARGS)
 
+.PHONY: sign
+sign: setup ## Sign a new sample as its provider would (ARGS=slug/case)
+	$(BIN)/python -m tests.drivers.sign $(ARGS)
+
 .PHONY: schemas
 schemas: setup ## Rewrite the JSON Schemas of our events from their types
 	$(BIN)/python -m tests.schemas.publish
