@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gateway.store.postgres import days
 from gateway.store.postgres.connections import Connection, Connections
 
 SCAN = 2000  # rows looked at in one slice
@@ -21,10 +22,16 @@ INBOUNDS = """
 SELECT i.id, i.received_at, i.received_at < $2 AND i.outcome <> 'enriching' AND NOT EXISTS (
     SELECT 1 FROM jsonb_array_elements(i.events::jsonb) AS told (event)
     JOIN events AS e ON e.seq = (told.event ->> 2)::bigint), 1
-FROM inbounds AS i WHERE i.id > $1 ORDER BY i.id LIMIT $3"""
+FROM (
+    (SELECT * FROM inbounds_before AS b WHERE b.id > $1 ORDER BY b.id LIMIT $3)
+    UNION ALL (SELECT * FROM inbounds_other AS o WHERE o.id > $1 ORDER BY o.id LIMIT $3)
+) AS i ORDER BY i.id LIMIT $3"""
+# Requests and tries that are kept by day go with their day: see `days.py`.
 DELETES = {
     "events": (
-        """DELETE FROM attempts WHERE delivery_id IN (
+        """DELETE FROM attempts_before WHERE delivery_id IN (
+            SELECT id FROM deliveries WHERE seq = ANY($1::bigint[]))""",
+        """DELETE FROM attempts_other WHERE delivery_id IN (
             SELECT id FROM deliveries WHERE seq = ANY($1::bigint[]))""",
         "DELETE FROM deliveries WHERE seq = ANY($1::bigint[])",
         "DELETE FROM events WHERE seq = ANY($1::bigint[])",
@@ -52,6 +59,9 @@ class Purge:
                 if not await connection.fetchval(LOCK):
                     return 0
                 gone, at_end = await self._slice(connection, before, limit)
+        if at_end:
+            await days.make(connections)
+            await days.drop(connections, before)
         return gone
 
     async def _slice(self, connection: Connection, before: int, limit: int) -> tuple[int, bool]:

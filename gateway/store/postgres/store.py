@@ -11,6 +11,7 @@ import asyncpg
 from gateway.store import migrate
 from gateway.store.base import Database, EventLog, Topic
 from gateway.store.keys import storable_value
+from gateway.store.postgres import days
 from gateway.store.postgres.append_sql import HORIZON
 from gateway.store.postgres.connections import Connection, Connections, parse_options
 from gateway.store.postgres.event_log import PostgresLog
@@ -50,6 +51,7 @@ async def open_postgres(
     )
     try:
         await _migrate(connections)
+        await days.make(connections)
         await log.heartbeat()
     except BaseException:
         await connections.close()

@@ -1,0 +1,1 @@
+-- PostgreSQL keeps what is heaviest by day, so that a day can be dropped at once. One file needs none of it.
