@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -133,7 +134,9 @@ class Refreshes:
         held = Held.of(newest)
         if held is not None and held.ends <= self._now():
             await self._hurry(newest, held)
-            raise ApiError("the access token has ended and is being renewed", after=SOON)
+            raise ApiError(
+                "the access token has ended and is being renewed", after=SOON, waits=True
+            )
         return newest
 
     async def renewed(self, installation: Installation) -> Installation | None:
@@ -150,7 +153,7 @@ class Refreshes:
         if newest is None or held.refresh_token is None or is_last:
             return None
         await self._hurry(newest, held)
-        raise ApiError("the access token was refused and is being renewed", after=SOON)
+        raise ApiError("the access token was refused and is being renewed", after=SOON, waits=True)
 
     async def refused(self, installation: Installation, reason: str) -> None:
         """An active installation is in error now; see provider_api.Access."""
@@ -253,7 +256,8 @@ class Refreshes:
                 return None
             return {"status": "error", "reason": reason, "oauth": {}}
 
-        await self._standing.move(one.id, "oauth.refused", lost)
+        with suppress(NotFoundError):
+            await self._standing.move(one.id, "oauth.refused", lost)
 
 
 def _is_kept(installation: Installation) -> bool:

@@ -131,6 +131,9 @@ class ProviderApi:
         if api is None:
             raise ApiError(f"{driver.name} has no API here", permanent=True)
         one = await self._access.ready(installation)
+        missing = [name for name in api.credentials if not one.known_credentials.get(name)]
+        if missing:  # they were there when this work was begun
+            raise ApiError(f"the installation has no {', '.join(missing)} any more")
         try:
             answer = await self._authorised(api, one, fetch)
             if answer.status == 401 or (answer.status == 403 and api.login is not None):
@@ -160,7 +163,7 @@ class ProviderApi:
         fetch = api.probe(installation.settings) if api.probe else None
         if fetch is not None:
             answer = await self._present(api, installation, fetch, known, CHECK_TIMEOUT)
-            self._read(installation, answer, fetch)
+            _refuse(api, fetch, self._read(installation, answer, fetch))
 
     def forget(self, ident: str) -> None:
         """An installation is gone."""

@@ -173,6 +173,8 @@ class TestCalls:
         assert "refused to renew" in shown["reason"]
         assert shown["auth_url"]
         assert len(await told(owner, 4)) == 4
+        with pytest.raises(ApiError, match="has no access_token any more"):
+            await call(owner, made)
 
     async def test_a_provider_that_refuses_its_newest_token(self, owner: Owner) -> None:
         """It renews, and refuses what it gave: another one would not help."""
