@@ -21,6 +21,7 @@ from gateway.alarm_sources import open_watch
 from gateway.alerts import Announcer
 from gateway.api import errors
 from gateway.api.auth import register
+from gateway.api.cors import admit, answer_preflights
 from gateway.api.headers import protect
 from gateway.api.router import ROUTES
 from gateway.background import Errands, forever
@@ -76,12 +77,12 @@ def wall_clock() -> int:
 
 def build(settings: Settings, keys: Keys) -> web.Application:
     """The application of one process. Its parts live from start-up to clean-up."""
-    app = web.Application(middlewares=[errors.answer_errors])
+    app = web.Application(middlewares=[answer_preflights, errors.answer_errors])
     register(app, ROUTES)
     app.cleanup_ctx.append(partial(_run, settings, keys))
     mount_portal(app)
     app.on_shutdown.append(_drain)
-    app.on_response_prepare.append(protect)
+    app.on_response_prepare.extend((admit, protect))
     return app
 
 

@@ -113,7 +113,7 @@ def _as_documented(method: str, path: str, answer: Answer, text: bytes) -> None:
 
 
 @asynccontextmanager
-async def serving(folder: Path, **settings: Any) -> AsyncIterator[Api]:
+async def serving(folder: Path, keys: Any = None, **settings: Any) -> AsyncIterator[Api]:
     """The program on a free port, until the block ends."""
     given: dict[str, Any] = {
         "data_dir": folder,
@@ -121,8 +121,8 @@ async def serving(folder: Path, **settings: Any) -> AsyncIterator[Api]:
         "allow_targets": ("127.0.0.0/8",),
         "secret_keys": SecretStr("kept-by-the-vault"),
     }
-    keys = Keys(Vault([Fernet.generate_key().decode()]), ADMIN, is_new=True)
-    app = build(Settings(**(given | settings)), keys)
+    sealed: Keys = keys or Keys(Vault([Fernet.generate_key().decode()]), ADMIN, is_new=True)
+    app = build(Settings(**(given | settings)), sealed)
     runner = runner_of(app, 1.0)
     await runner.setup()
     try:

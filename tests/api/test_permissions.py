@@ -81,7 +81,14 @@ async def test_with_auth_off_whoever_asks_is_the_admin(tmp_path: Path) -> None:
         assert (await limited.get("/api-keys")).status == 403
 
 
-async def test_another_tenants_things_are_not_there(api: Api, receiver: Receiver) -> None:
+LISTS: tuple[str, ...] = ("installations", "instances", "processing/events", "processing/webhooks")
+LISTS += ("processing/dispatches", "processing/replays")
+# What a path with an id may begin with, where no thing of a tenant stands behind it.
+NO_THING = ("/drivers/", "/schemas/", "/claims/")
+
+
+async def things(api: Api, receiver: Receiver) -> dict[str, str]:
+    """One of everything in instance `loja`: how its paths begin, and its id."""
     shop = await opened(api, url=receiver.url)
     event_id = await shop.order(1)
     dispatch = await shop.dispatch(event_id, "succeeded")
@@ -89,13 +96,7 @@ async def test_another_tenants_things_are_not_there(api: Api, receiver: Receiver
     wish = {"filter": {"status": "canceled"}}
     replay = (await api.post("/processing/replay", wish)).data
     key = (await api.post("/api-keys", {"name": "k", "permissions": []})).data
-    stranger = ApiKey(
-        id=api.services.ids(), tenant="other", name="x", digest=digest("x"), permissions=("*",)
-    )
-    await api.services.directory.save("api_key", stranger)
-    other = api.with_key("x")
-
-    things = {
+    return {
         "installations/{id}": shop.installation["id"],
         "instances/{instance}": "loja",
         "processing/events/{id}": event_id,
@@ -105,9 +106,13 @@ async def test_another_tenants_things_are_not_there(api: Api, receiver: Receiver
         "api-keys/{id}": key["id"],
         "drivers/{id}/settings": "hotmart",
     }
+
+
+async def refuse_all(other: Api, there: dict[str, str]) -> int:
+    """Ask for each thing on each of its routes: none is there. Gives how many were tried."""
     tried = 0
     for route in GUARDED:
-        for shape, ident in things.items():
+        for shape, ident in there.items():
             # Settings are created, not found: PUT makes the tenant's own.
             if not route.path.startswith("/" + shape) or route.method == "PUT":
                 continue
@@ -116,10 +121,53 @@ async def test_another_tenants_things_are_not_there(api: Api, receiver: Receiver
             answer = await other.call(route.method, path, body)
             assert answer.status == 404, (route.method, route.path, answer.body)
             tried += 1
-    assert tried >= 20
-    for path in ("installations", "instances", "processing/events", "processing/webhooks"):
-        assert (await other.get(f"/{path}")).data == []
-    for path in ("processing/dispatches", "processing/replays"):
+    return tried
+
+
+async def test_another_tenants_things_are_not_there(api: Api, receiver: Receiver) -> None:
+    there = await things(api, receiver)
+    stranger = ApiKey(
+        id=api.services.ids(), tenant="other", name="x", digest=digest("x"), permissions=("*",)
+    )
+    await api.services.directory.save("api_key", stranger)
+    other = api.with_key("x")
+
+    assert await refuse_all(other, there) >= 20
+    for path in LISTS:
         assert (await other.get(f"/{path}")).data == []
     assert (await api.get("/drivers/hotmart")).data["enabled"] is True
     assert (await other.get("/drivers/hotmart")).data["enabled"] is False
+
+
+async def test_a_key_of_another_instance_sees_nothing_of_it(api: Api, receiver: Receiver) -> None:
+    there = await things(api, receiver)
+    del there["drivers/{id}/settings"]  # are the tenant's
+    limited = await api.limited("*", instance="loja-2")
+
+    assert await refuse_all(limited, there) >= 20
+    for path in LISTS:
+        assert (await limited.get(f"/{path}")).data == []
+    for route in GUARDED:
+        if "{instance}" in route.path:
+            path = route.path.replace("{instance}", "loja").replace("{name}", "default")
+            path = re.sub(r"\{[^}]+\}", "order.paid", path) + "?confirm=loja"
+            body: Any = {} if route.method in {"POST", "PUT", "PATCH"} else None
+            answer = await limited.call(route.method, path, body)
+            assert answer.status == 404, (route.method, route.path, answer.body)
+
+
+def test_no_kind_of_thing_is_forgotten() -> None:
+    shapes = (
+        "installations/{id}", "instances/{instance}", "processing/events/{id}",
+        "processing/webhooks/{id}", "processing/dispatches/{id}", "processing/replays/{id}",
+        "api-keys/{id}",
+    )  # fmt: skip  # a list
+    others = [
+        route.path
+        for route in GUARDED
+        if "{" in route.path
+        and "{instance}" not in route.path
+        and not route.path.startswith((*NO_THING, *(f"/{shape}" for shape in shapes)))
+    ]
+
+    assert others == [], "add what they are about to `things`"
