@@ -15,16 +15,21 @@ POSTGRES = "the store is PostgreSQL: use pg_dump, or your server's own backups"
 
 
 def back_up(
-    settings: Settings, target: Path, tell: Callable[[str], None], *, with_keys: bool
+    settings: Settings,
+    target: Path,
+    tell: Callable[[str], None],
+    progress: Callable[[int, int], None],
+    *,
+    with_keys: bool,
 ) -> None:
-    """Copy the store to a new file, whether it is served or not. Raises SettingsError,
-    StoreUnavailableError, OSError.
+    """Copy the store to a new file, whether it is served or not. `progress(done, all)`: pages.
+    Raises SettingsError, StoreUnavailableError, OSError.
     """
     path = _embedded(settings)
     kept, keys = settings.data_dir / "secret.key", target.with_name(target.name + KEYS)
     if with_keys and not kept.exists():
         raise SettingsError(f"{kept} is not there: the keys are in COMPORTA_SECRET_KEYS")
-    size = copy_out(path, target, lambda _done, _all: None)
+    size = copy_out(path, target, progress)
     tell(f"{path} is copied to {target}, {size} bytes")
     if with_keys:
         _copy_private(kept, keys)

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli_base import AsJson, call, fail, guarded, load_settings
+from gateway.cli_base import AsJson, call, fail, guarded, load_settings, show_progress
 from gateway.cli_keys import keys, tenants
 
 app = typer.Typer(
@@ -125,7 +125,7 @@ def backup(
     from gateway.backup import back_up
 
     settings = load_settings()
-    guarded(lambda: back_up(settings, file, print, with_keys=with_keys))
+    guarded(lambda: back_up(settings, file, print, show_progress, with_keys=with_keys))
 
 
 @app.command()
@@ -219,6 +219,36 @@ def listen(
             print(forward.send(line), file=sys.stderr, flush=True)
 
     guarded(lambda: asyncio.run(run(client, instance, events, write)))
+
+
+@app.command()
+def tail(
+    instance: Annotated[str | None, typer.Option(help="of one instance")] = None,
+    name: Annotated[str | None, typer.Option(help="of one event, e.g. order.paid")] = None,
+    count: Annotated[int, typer.Option("--count", "-n", min=0, help="how many")] = 20,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="go on; Ctrl-C ends it")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print the newest events, and what became of them.
+
+    Of every instance, from the record: nothing has to be configured. `listen` hears those of one
+    instance the moment they come.
+    """
+    from gateway.tailing import EVERY, Tail, as_line
+
+    reader = Tail(partial(call, "GET"), {"instance": instance, "name": name})
+
+    def run() -> None:
+        events = reader.newest(count)
+        while True:
+            for event in events:
+                print(as_line(event, as_json=as_json), flush=True)
+            if not follow:
+                return
+            time.sleep(EVERY)
+            events = reader.following()
+
+    guarded(run)
 
 
 @app.command()

@@ -59,3 +59,11 @@ def call(method: str, path: str, body: Any = None) -> Any:
 
     settings = load_settings()
     return guarded(lambda: AdminClient.of(settings).call(method, path, body))
+
+
+def show_progress(done: int, whole: int) -> None:
+    """How far long work is, on a terminal; nothing where nobody looks."""
+    if sys.stderr.isatty() and whole:
+        print(f"\r{done * 100 // whole:>3} %", end="", file=sys.stderr, flush=True)
+        if done >= whole:
+            print("\r     \r", end="", file=sys.stderr, flush=True)
