@@ -36,13 +36,16 @@ class Answer:
 
 @dataclass
 class Program:
-    """`comporta serve` with an environment of its own; `url` stays the same over restarts."""
+    """`comporta serve` with an environment of its own (`environ` are our settings, `variables` are
+    not); `url` stays the same over restarts.
+    """
 
     folder: Path
     session: aiohttp.ClientSession
     environ: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     command: tuple[str, ...] = (sys.executable, "-m", "gateway")
+    variables: dict[str, str] = field(default_factory=dict)
     process: asyncio.subprocess.Process | None = None
 
     @property
@@ -72,6 +75,7 @@ class Program:
         }
         environ = {k: v for k, v in os.environ.items() if not k.startswith("COMPORTA_")}
         environ |= {f"COMPORTA_{k}": v for k, v in (ours | self.environ | more).items()}
+        environ |= self.variables
         with (self.folder / "program.log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *self.command, "serve", env=environ, stdout=log, stderr=log

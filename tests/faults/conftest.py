@@ -52,6 +52,14 @@ class Scene:
         """The one or the other, as the run is in short or in full."""
         return full if self.full else short
 
+    def of_three(self, short: T, full: T, long: T) -> T:
+        """The last in the long form of a full run."""
+        return (
+            long
+            if self._request.config.getoption("--long", default=False)
+            else self.pick(short, full)
+        )
+
     async def provider(self, *programs: Program, url: str = "", **sink: Any) -> Provider:
         """The provider of a shop whose events the witness gets (by way of `url`)."""
         context = providing(programs, url or self.witness.url, self.ledger, **sink)

@@ -37,6 +37,7 @@ class Provider:
             connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=8)
         )
         self._stopping = False
+        self.patience = PATIENCE
         self.answers: Counter[int] = Counter()
         self.wrong: list[str] = []
         self.known: set[int] = set()
@@ -67,7 +68,7 @@ class Provider:
     async def insist(self, number: int | None = None) -> int:
         """Tell an order, a new one unless named, until it is acknowledged; gives its number."""
         number = self.fresh() if number is None else number
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(self.patience):
             while await self.tell(number) != 200:  # noqa: ASYNC110 - the gateway is asked, it does not tell
                 await asyncio.sleep(AGAIN)
         return number
@@ -111,7 +112,7 @@ class Provider:
     async def acknowledges(self, more: int) -> None:
         """Wait until so many more orders are acknowledged."""
         goal = len(self._ledger.acknowledged) + more
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(self.patience):
             while len(self._ledger.acknowledged) < goal:  # noqa: ASYNC110 - a count, not an event
                 await asyncio.sleep(0.01)
 

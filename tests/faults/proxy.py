@@ -17,7 +17,8 @@ class Proxy:
 
     `latency`: seconds that each piece waits. `bandwidth`: bytes a second, 0 for any. `refusing`:
     who connects is reset. `cut_after`: a client that sends these bytes is cut off once the server
-    has them and has answered, before it hears the answer; `cuts` counts them.
+    has them and has answered, before it hears the answer; `cuts` counts them. `only_with`: but only
+    when it has sent these, too, since it last sent those.
     """
 
     def __init__(self, url: str) -> None:
@@ -28,6 +29,7 @@ class Proxy:
         self.bandwidth = 0
         self.refusing = False
         self.cut_after: bytes | None = None
+        self.only_with = b""
         self.cuts = 0
         self.connections = 0
         self._flowing = asyncio.Event()
@@ -80,8 +82,13 @@ class Proxy:
         quiet: asyncio.Event,
         answers: asyncio.Task[None],
     ) -> None:
+        seen = b""
         while data := await reader.read(CHUNK):
-            fatal = self.cut_after is not None and self.cut_after in data
+            seen += data
+            ends = self.cut_after is not None and self.cut_after in data
+            fatal = ends and self.only_with in seen
+            if ends or self.cut_after is None:
+                seen = b""
             if fatal:
                 self.cuts += 1
                 quiet.set()  # what the server says from now on goes nowhere

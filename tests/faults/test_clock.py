@@ -21,10 +21,9 @@ STRIPE = "whsec_of-the-clock"
 
 
 @pytest.fixture
-def clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def clock(tmp_path: Path) -> Path:
     path = tmp_path / "clock"
     set_clock(path, 0)
-    monkeypatch.setenv("FAULTS_CLOCK", str(path))
     return path
 
 
@@ -32,6 +31,7 @@ def clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 async def test_a_clock_that_is_set_moves_nothing(node: Program, scene: Scene, clock: Path) -> None:
     """A retry comes when its time has passed: not at once, and not ten minutes later."""
     node.command = (sys.executable, "-m", "tests.faults.launcher")
+    node.variables["FAULTS_CLOCK"] = str(clock)
     await node.start(RETRY_SCHEDULE=f"{DELAY},{DELAY},{DELAY}")
     provider = await scene.provider(node)
     first_tries: dict[str, float] = {}

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
+from gateway.store.postgres.append_sql import MARK
 from tests.e2e.program import Program
 from tests.faults.conftest import Nodes, Scene
 from tests.faults.provider import Provider
@@ -72,6 +73,7 @@ async def test_a_cut_between_commit_and_its_answer(
     nodes: Nodes, postgres_db: str, scene: Scene
 ) -> None:
     async with proxy_to(postgres_db) as line:
+        line.only_with = MARK.encode()  # what an append begins with
         [node] = await nodes(line.url, 1)
         provider = await scene.provider(node)
         tries = scene.pick(2, 20)
