@@ -11,13 +11,15 @@ WIDTH, HEIGHT = 600, 150
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """`lines`: path data of each line; `area`: of what lies below the first. `top`: the value at
-    the upper edge. `marks`: (x, microseconds) for labels below. `is_empty`: there is no point.
+    """`lines`: path data of each line; `dots`: of its points between two gaps; `area`: of what lies
+    below the first. `top`: the value at the upper edge. `marks`: (x, microseconds) for labels.
+    `is_empty`: there is no point.
     """
 
     width: int
     height: int
     lines: list[str]
+    dots: list[str]
     area: str
     top: float
     marks: list[tuple[float, int]]
@@ -42,6 +44,7 @@ def chart(
         return f"{index * step:.1f} {height - height * min(value, upper) / upper:.1f}"
 
     lines = [_path(values, place) for values in series]
+    dots = [_dots(values, place) for values in series]
     first = [(i, v) for i, v in enumerate(series[0]) if v is not None]
     area = ""
     if first and len(first) == len(series[0]):
@@ -49,7 +52,7 @@ def chart(
         area = f"M0 {height} L{points} L{width} {height} Z"
     wanted = range(0, len(times), max(1, len(times) // 4))
     marks = [(i * step, times[i]) for i in wanted]
-    return Chart(width, height, lines, area, upper, marks, not known)
+    return Chart(width, height, lines, dots, area, upper, marks, not known)
 
 
 def _path(values: Sequence[float | None], place: Callable[[int, float], str]) -> str:
@@ -58,10 +61,19 @@ def _path(values: Sequence[float | None], place: Callable[[int, float], str]) ->
         if value is None:
             pen = "M"
             continue
-        # A point by itself is a line of almost no length, which its round ends show.
-        parts.append(pen + place(index, value) + (" h0.1" if pen == "M" else ""))
+        parts.append(pen + place(index, value))
         pen = "L"
     return " ".join(parts)
+
+
+def _dots(values: Sequence[float | None], place: Callable[[int, float], str]) -> str:
+    """Points that no line goes through, as lines of almost no length: their round ends show."""
+    padded = (None, *values, None)
+    return " ".join(
+        f"M{place(index, value)} h0.1"
+        for index, value in enumerate(values)
+        if value is not None and padded[index] is None and padded[index + 2] is None
+    )
 
 
 def nice(value: float) -> float:

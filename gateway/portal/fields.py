@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Literal
 
 from multidict import MultiDict
@@ -203,6 +204,8 @@ def _value(one: Field, form: MultiDict[str]) -> Any:
         return number(text) if text else None
     if one.type == "numbers":
         return [number(part.strip()) for part in text.split(",")] if text else None
+    if one.type == "select":
+        return text or None
     return _pairs(one.name, text) if one.type == "pairs" else text
 
 
@@ -211,6 +214,8 @@ def number(text: str) -> int | float | str:
     try:
         value = float(text)
     except ValueError:
+        return text
+    if not isfinite(value):
         return text
     return int(value) if value.is_integer() and abs(value) < 1e15 else value
 

@@ -24,6 +24,12 @@ class Seen:
     headers: Any
 
     @property
+    def refused(self) -> list[str]:
+        """What the page says is wrong."""
+        told = re.findall(r'(?:class="error"|role="alert")(.*?)</(?:p|div)>', self.text, re.DOTALL)
+        return [re.sub(r"<[^>]*>", " ", one) for one in told]
+
+    @property
     def token(self) -> str:
         found = TOKEN.search(self.text)
         assert found, self.text

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from shlex import quote
 from typing import Any
 
 from aiohttp import web
+from yarl import URL
 
 from drivers import BY_SLUG
+from gateway import samples
 from gateway.portal.door import Opening
 from gateway.portal.fields import errors_of
 from gateway.portal.page import Page, quoted
@@ -20,6 +23,7 @@ MANAGE = "INSTALLATIONS_MANAGE"
 STATUSES = ("pending_auth", "active", "error", "disabled")
 FILTERS = ("driver", "instance", "status")
 HOURS = 3600
+SECRET_PLACE = "YOUR-SECRET"  # noqa: S105 - stands where one goes
 
 
 async def list_installations(page: Page) -> web.Response:
@@ -175,6 +179,7 @@ async def _shown(page: Page, status: int, error: RequestError | None = None) -> 
         settings=settings,
         name=page.form.get("name", one["name"]),
         inbounds=inbounds,
+        first_request=None if inbounds else _first_request(page, one),
         error=error,
         errors=_errors(error),
     )
@@ -185,6 +190,31 @@ async def _driver(page: Page, slug: str) -> Any:
         return (await page.ask("GET", f"/drivers/{quoted(slug)}"))["data"]
     except NotFoundError:  # gone from this version
         return {"slug": slug, "name": slug, "credentials_schema": {}, "docs_url": ""}
+
+
+def _first_request(page: Page, one: Mapping[str, Any]) -> str | None:
+    """A command that sends one of the driver's samples, signed for this installation; None where
+    there is none. A provider that shows its secret with each request gets a place for it: secrets
+    are never shown.
+    """
+    driver, slug = BY_SLUG.get(one["driver"]["slug"]), one["driver"]["slug"]
+    stored = page.services.directory.installation(one["id"])
+    cases = [c for c in samples.names(slug) if samples.load(c).body] if driver else []
+    if driver is None or stored is None or not cases:
+        return None
+    now = page.services.now()
+    secrets = stored.secrets_at(now)
+    secret = SECRET_PLACE if driver.scheme.reveals_secret or not secrets else secrets[0]
+    draft = samples.load(_telling(cases)).signed(secret, now // 1_000_000)
+    url = str(URL(one["ingest_url"]).update_query(draft.query))
+    headers = " ".join(f"-H {quote(f'{k}: {v}')}" for k, v in draft.headers.items())
+    body = draft.body.decode(errors="replace")
+    return f"curl {quote(url)} {headers} --data-raw {quote(body)}"
+
+
+def _telling(cases: list[str]) -> str:
+    """The sample that is most like a first order."""
+    return next((c for c in cases if "paid" in c or "approved" in c), cases[0])
 
 
 async def change_installation(page: Page) -> web.Response:

@@ -21,14 +21,14 @@ from gateway.portal.views.history import instance_names
 from gateway.security import Principal
 from gateway.store.rows import EventRow
 from schemas import codec
-from schemas.errors import BadRequestError, ForbiddenError, NotFoundError
+from schemas.errors import BadRequestError, ForbiddenError, NotFoundError, StoreUnavailableError
 
 READ = "EVENTS_READ"
 LOOK_EVERY = 0.5  # seconds
 CHECK_EVERY = 30  # looks until the key is judged again
 AT_ONCE = 100
 HEARTBEAT = 25.0
-REVOKED, GONE = 4401, 1001
+REVOKED, GONE, FAILED = 4401, 1001, 1011
 
 
 async def show_tail(page: Page) -> web.Response:
@@ -53,6 +53,8 @@ async def stream(page: Page) -> web.StreamResponse:
     listening = asyncio.create_task(_listen(socket))
     try:
         await _feed(page, socket, name, listening)
+    except StoreUnavailableError:
+        await socket.close(code=FAILED)  # the page comes again
     finally:
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
