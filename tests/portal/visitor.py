@@ -56,10 +56,10 @@ class Visitor:
         async with self.session.get(url, allow_redirects=follow, headers=headers) as got:
             return Seen(got.status, await got.text(), got.headers)
 
-    async def post(self, place: str, token: str, *, follow: bool = False, **fields: Any) -> Seen:
+    async def post(self, place: str, token: str, **fields: str) -> Seen:
         url = f"{self.api.url}/portal{place}"
         data = {"csrf": token} | fields
-        async with self.session.post(url, data=data, allow_redirects=follow) as got:
+        async with self.session.post(url, data=data, allow_redirects=False) as got:
             return Seen(got.status, await got.text(), got.headers)
 
     async def token(self) -> str:
