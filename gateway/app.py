@@ -56,6 +56,7 @@ from gateway.retention import Ages, Retention
 from gateway.security import EVERYTHING, Principal, digest
 from gateway.services import SERVICES, Services
 from gateway.settings import Settings, SettingsError
+from gateway.shared_metrics import shared_folder
 from gateway.sources import Sources
 from gateway.store import open_store
 from gateway.store.base import Store
@@ -88,7 +89,7 @@ def build(settings: Settings, keys: Keys) -> web.Application:
 
 async def _run(settings: Settings, keys: Keys, app: web.Application) -> AsyncIterator[None]:
     """Open everything, run the background work, and close in reverse order."""
-    metrics = Metrics(VERSION)
+    metrics = Metrics(VERSION, shared_folder())
     metrics.expect(BY_SLUG)
     ids = Ulids(wall_clock, os.urandom)
     if not settings.is_postgres:

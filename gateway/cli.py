@@ -64,10 +64,13 @@ def serve(
     workers: Annotated[int | None, typer.Option(help="processes (PostgreSQL only)")] = None,
 ) -> None:
     """Run the gateway. Without configuration: SQLite in ./data, http://127.0.0.1:8080."""
-    from gateway.serve import serve as run
+    from gateway.shared_metrics import shared_among
 
     settings = load_settings(host=host, port=port, workers=workers)
-    status = guarded(lambda: run(settings))
+    with shared_among(settings.workers):
+        from gateway.serve import serve as run
+
+        status = guarded(lambda: run(settings))
     raise typer.Exit(status)
 
 

@@ -7,7 +7,7 @@ https://prometheus.io/docs/practices/naming/
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from prometheus_client import (
     CollectorRegistry,
@@ -17,6 +17,7 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from gateway.alerts import NoticeKind
 from gateway.store.base import Appended
@@ -26,6 +27,8 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 LAG_BUCKETS = (*BUCKETS, 300, 1800, 7200, 18000, 86400)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 NAMESPACE = "comporta"
+# What a gauge of several processes says: what one saw last, or all of those that live.
+Mode = Literal["mostrecent", "livesum"]
 BY_DRIVER = ("driver", "outcome")
 
 
@@ -38,8 +41,8 @@ class _Maker:
     def counter(self, name: str, about: str, *labels: str) -> Counter:
         return Counter(name, about, labels, **self._of)
 
-    def gauge(self, name: str, about: str, *labels: str) -> Gauge:
-        return Gauge(name, about, labels, **self._of)
+    def gauge(self, name: str, about: str, *labels: str, mode: Mode = "mostrecent") -> Gauge:
+        return Gauge(name, about, labels, multiprocess_mode=mode, **self._of)
 
     def histogram(
         self, name: str, about: str, *labels: str, buckets: tuple[float, ...] = BUCKETS
@@ -48,10 +51,12 @@ class _Maker:
 
 
 class Metrics:
-    """Every metric of one process. Children of labels are looked up once and kept."""
+    """Every metric of one process. Children of labels are looked up once and kept. `shared`: the
+    folder where processes of one port count together (`gateway.shared_metrics`).
+    """
 
-    def __init__(self, version: str) -> None:
-        self.registry = CollectorRegistry()
+    def __init__(self, version: str, shared: str | None = None) -> None:
+        self.registry, self._shared = CollectorRegistry(), shared
         make = _Maker(self.registry)
         self._ingested = make.counter("ingress_requests", "Deliveries by outcome", *BY_DRIVER)
         self._ingest_seconds = make.histogram("ingress_seconds", "From the request to its answer")
@@ -83,7 +88,7 @@ class Metrics:
         self.installations = make.gauge(
             "installations", "Installations by how they stand", "driver", "status"
         )
-        self.websockets = make.gauge("websocket_connections", "Open connections")
+        self.websockets = make.gauge("websocket_connections", "Open connections", mode="livesum")
         self.pushed = make.counter("websocket_events", "Events sent to connected clients")
         self.closed = make.counter("websocket_closed", "Connections we closed", "code")
         self.notices = make.counter("notices", "What the gateway noticed of itself", "kind")
@@ -163,4 +168,8 @@ class Metrics:
 
     def render(self) -> bytes:
         """The text exposition."""
-        return generate_latest(self.registry)
+        if self._shared is None:
+            return generate_latest(self.registry)
+        together = CollectorRegistry()
+        MultiProcessCollector(together, self._shared)  # type: ignore[no-untyped-call]  # it has no types
+        return generate_latest(together)

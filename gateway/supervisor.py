@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from gateway import log
+from gateway.shared_metrics import forget
 
 CANNOT_START = 2  # the exit status of a worker that failed before it served
 SHORT_LIFE = 5.0  # seconds; who ends sooner is not replaced at once
@@ -40,6 +41,7 @@ class Supervisor:
             with suppress(ChildProcessError):
                 pid, status = os.wait()  # goes on waiting after a signal
                 born = self._children.pop(pid, None)
+                forget(pid)
                 # As process 1 of a container it inherits orphans that are none of its own.
                 if born is not None and not self._stopping:
                     now = time.monotonic()
