@@ -18,7 +18,7 @@ from schemas.target import AllowList, InvalidTargetError, check_url
 from sinks.base import Http, HttpAnswer, HttpError
 from sinks.http_outcome import retry_after
 
-TIMEOUT = 10.0
+TIMEOUT = 20.0
 MOST_BYTES = 64 * 1024
 MOST_TOLD = 200  # characters of a provider's explanation
 BUSY_PAUSE = 30.0

@@ -17,13 +17,19 @@ SECOND = 1_000_000
 ORDER = Fetch(name="order", url="https://api.bling.com.br/Api/v3/pedidos/vendas/1")
 
 
-async def authorised(owner: Owner, lifetime: float | None = 3600, then: float = 3600) -> Any:
-    """An active installation whose first token has this lifetime, and those after it another."""
-    owner.provider.lifetime = lifetime
+async def authorised(owner: Owner, *lifetimes: float) -> Any:
+    """An active installation whose first tokens last so many seconds."""
+    owner.provider.short = list(lifetimes)
     made = await owner.authorises(await owner.installs())
     assert made["status"] == "active"
-    owner.provider.lifetime = then
     return made
+
+
+async def ends(owner: Owner, made: Any, **more: Any) -> None:
+    """As if its token ended now."""
+    one = owner.stored(made)
+    oauth = one.oauth | {"expires_at": owner.api.services.now()} | more
+    await owner.api.services.directory.save("installation", one.model_copy(update={"oauth": oauth}))
 
 
 def token_of(owner: Owner, made: Any) -> str:
@@ -55,7 +61,7 @@ async def call(owner: Owner, made: Any) -> Any:
 
 
 async def test_a_token_is_renewed_before_it_ends_and_so_is_the_next(owner: Owner) -> None:
-    made = await authorised(owner, lifetime=1, then=1)
+    made = await authorised(owner, 1, 1)
     first = token_of(owner, made)
 
     async def renewed_twice() -> bool:
@@ -80,9 +86,10 @@ def test_it_is_due_five_minutes_ahead_or_a_fifth(lifetime: int, ahead: int) -> N
 
 
 async def test_a_provider_that_is_busy_is_asked_again_when_it_says(owner: Owner) -> None:
-    made = await authorised(owner, lifetime=1)
+    made = await authorised(owner)
     first = token_of(owner, made)
     owner.provider.busy = 1
+    await ends(owner, made)
 
     async def renewed() -> bool:
         return token_of(owner, made) != first
@@ -93,8 +100,9 @@ async def test_a_provider_that_is_busy_is_asked_again_when_it_says(owner: Owner)
 
 
 async def test_a_refused_refresh_is_an_error_that_is_told(owner: Owner) -> None:
-    made = await authorised(owner, lifetime=1)
+    made = await authorised(owner)
     owner.provider.refresh.clear()
+    await ends(owner, made)
     shown = await in_error(owner, made)
 
     assert "refused to renew" in shown["reason"]
@@ -109,10 +117,8 @@ async def test_a_refused_refresh_is_an_error_that_is_told(owner: Owner) -> None:
 
 
 async def test_a_token_that_cannot_be_renewed_ends(owner: Owner) -> None:
-    made = await authorised(owner, lifetime=3600)
-    one = owner.stored(made)
-    oauth = one.oauth | {"refresh_token": None, "expires_at": owner.api.services.now()}
-    await owner.api.services.directory.save("installation", one.model_copy(update={"oauth": oauth}))
+    made = await authorised(owner)
+    await ends(owner, made, refresh_token=None)
     shown = await in_error(owner, made)
 
     assert shown["reason"] == "the access token has ended: authorise again"
@@ -120,9 +126,10 @@ async def test_a_token_that_cannot_be_renewed_ends(owner: Owner) -> None:
 
 
 async def test_one_that_is_switched_off_keeps_its_token(owner: Owner) -> None:
-    made = await authorised(owner, lifetime=2)
+    made = await authorised(owner)
     first = token_of(owner, made)
     await owner.api.post(f"/installations/{made['id']}/disable")
+    await ends(owner, made)
 
     async def renewed() -> bool:
         return token_of(owner, made) != first
@@ -197,13 +204,9 @@ class TestCalls:
         assert len(owner.provider.refreshed) == 1
 
     async def test_nothing_is_asked_with_a_token_that_has_ended(self, owner: Owner) -> None:
-        made = await authorised(owner, lifetime=1)
+        made = await authorised(owner)
         owner.provider.gate.clear()  # it does not get a new one
-        one = owner.stored(made)
-        ended = one.oauth | {"expires_at": owner.api.services.now()}
-        await owner.api.services.directory.save(
-            "installation", one.model_copy(update={"oauth": ended})
-        )
+        await ends(owner, made)
         with pytest.raises(ApiError, match="has ended"):
             await call(owner, made)
 
@@ -215,7 +218,7 @@ async def test_a_token_without_an_end_that_is_refused(api: Api) -> None:
     async with authority(Stripe, lifetime=None) as provider:
         owner = Owner(api, provider, "stripe")
         await owner.configures()
-        made = await authorised(owner, lifetime=None)
+        made = await authorised(owner)
         old = token_of(owner, made)
         account = Fetch(name="account", url="https://api.stripe.com/v1/account")
         provider.api["/v1/account"] = {"id": "acct_1"}

@@ -81,12 +81,11 @@ async def test_from_the_first_url_to_the_day_access_is_taken_back(
 ) -> None:
     await comporta.webhook("loja-1", receiver.url)
     made = await installed(comporta, bling)
-    bling.lifetime = 2
+    bling.short = [2]
 
     back = await come_back(comporta, bling.grant(made["auth_url"]))
     assert (back.status, back.headers["Location"]) == (302, REDIRECT)
-    bling.lifetime = 3600
-    (first,) = bling.access
+    first = next(iter(bling.access))
     await until(lambda: bool(bodies(receiver, "CONNECTION_UPDATE")))
     assert bodies(receiver, "installation.updated")[0]["data"]["status"] == "active"
     assert bodies(receiver, "CONNECTION_UPDATE")[0]["data"]["state"] == "open"
@@ -144,7 +143,6 @@ async def test_a_stop_in_the_middle_of_a_refresh_keeps_what_it_brings(
     await come_back(embedded, bling.grant(made["auth_url"]))
     bling.gate.clear()
     await until(lambda: bling.waiting == 1)
-    bling.lifetime = 1
     stopping = asyncio.create_task(embedded.end())
     await until(lambda: "gateway.stopping" in embedded.log)
     bling.gate.set()

@@ -41,13 +41,15 @@ class RefusalError(Exception):
 class Authority:
     """One provider's authorization server and, behind its tokens, its API.
 
-    `lifetime`: seconds of an access token, None for tokens that never end. `scope`: granted instead
+    `lifetime`: seconds of an access token, None for tokens that never end; `short`: of the first
+    ones, before that counts. `scope`: granted instead
     of what was asked for. `busy`: answers of 429 still to come. `gate`: while it is closed, the
     token endpoint does not answer, and `waiting` counts who waits. `api`: path to answer, behind a
     valid token.
     """
 
     lifetime: float | None = 3600
+    short: list[float] = field(default_factory=list)
     scope: str | None = None
     busy: int = 0
     gate: asyncio.Event = field(default_factory=asyncio.Event)
@@ -142,12 +144,13 @@ class Authority:
     def issue(self, granted: Grant, form: Mapping[str, str]) -> dict[str, Any]:
         self.made += 1
         access, refresh = f"access-{self.made}", f"refresh-{self.made}"
-        ends = float("inf") if self.lifetime is None else time.time() + self.lifetime
+        lasts = self.short.pop(0) if self.short else self.lifetime
+        ends = float("inf") if lasts is None else time.time() + lasts
         self.access[access] = (granted, ends)
         self.refresh[refresh] = granted
         told: dict[str, Any] = {"access_token": access, "refresh_token": refresh}
-        if self.lifetime is not None:
-            told["expires_in"] = self.lifetime
+        if lasts is not None:
+            told["expires_in"] = lasts
         return told | {"token_type": "Bearer", "scope": granted.scope}
 
     def presented(self, request: web.Request) -> str:
