@@ -4,6 +4,7 @@ runs them.
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -17,6 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from gateway.settings import Settings, variables
+from tests.deploy.test_wheel import files_of_the_packages, shipped, wheel_of
 from tests.e2e.program import Program, free_port
 from tests.gateway.command import comporta, is_one_line, of
 from tests.test_architecture import PACKAGES, ROOT
@@ -58,15 +60,26 @@ def test_the_build_sees_what_it_copies_and_no_more() -> None:
     ignore = lines(ROOT / ".dockerignore")
     assert ignore[0] == "*"
     let_in = {line.removeprefix("!") for line in ignore if line.startswith("!")}
-    assert let_in == {
-        *PACKAGES,
-        "pyproject.toml",
-        "deploy/requirements.txt",
-        "LICENSE",
-        "README.md",
-    }
+    outside = {"pyproject.toml", "LICENSE", "README.md", "deploy/requirements.txt"}
+    assert let_in == {*PACKAGES, *outside, "deploy/receivers"}
     for line in re.findall(r"^COPY (?!--from)(.*) \./$", DOCKERFILE.read_text(), re.MULTILINE):
         assert set(line.split()) <= let_in
+
+
+def test_the_image_builds_the_wheel_from_what_it_sees(tmp_path: Path) -> None:
+    """Some of what the packages ship lies outside them, behind links."""
+    for line in lines(ROOT / ".dockerignore"):
+        part = line.removeprefix("!")
+        if part == line:
+            continue
+        (tmp_path / part).parent.mkdir(exist_ok=True)
+        if (ROOT / part).is_dir():
+            ignore = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / part, tmp_path / part, symlinks=True, ignore=ignore)
+        else:
+            shutil.copy(ROOT / part, tmp_path / part)
+    made = wheel_of(tmp_path, tmp_path / "wheels")
+    assert shipped(made) == files_of_the_packages()
 
 
 def pins(path: Path) -> dict[str, str]:

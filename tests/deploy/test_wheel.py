@@ -1,6 +1,7 @@
 """`pip install .` gives a program that works away from this repository."""
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -11,20 +12,47 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.program import program
 from tests.test_architecture import PACKAGES, ROOT
+
+PAGES = (
+    "/portal",
+    "/docs",
+    "/openapi.json",
+    "/asyncapi.json",
+    "/schemas/order.paid.json",
+    "/readyz",
+)
 
 # What is not ours to ship: caches, and what an editor leaves behind.
 LEFT_OUT = {".pyc", ".pyo"}
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheel_of(source: Path, folder: Path) -> Path:
     """Built by the declared back end, with what this environment has."""
-    folder = tmp_path_factory.mktemp("wheel")
-    words = ["pip", "wheel", str(ROOT), "--no-deps", "--no-build-isolation", "--no-index"]
+    words = ["pip", "wheel", str(source), "--no-deps", "--no-build-isolation", "--no-index"]
     _run([sys.executable, "-m", *words, "--quiet", "--wheel-dir", str(folder)])
     [built] = folder.glob("comporta-*.whl")
     return built
+
+
+def shipped(wheel: Path) -> set[str]:
+    return {n for n in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in n}
+
+
+def files_of_the_packages() -> set[str]:
+    """Templates, pages, samples, migrations and types beside the code."""
+    return {
+        path.relative_to(ROOT).as_posix()
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*")
+        if path.is_file() and path.suffix not in LEFT_OUT
+    }
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return wheel_of(ROOT, tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
@@ -60,16 +88,9 @@ def run(command: Path, *words: str, folder: Path) -> str:
 
 
 def test_every_file_of_the_packages_is_in_the_wheel(wheel: Path) -> None:
-    """Templates, pages, samples, migrations and types beside the code."""
-    ours = {
-        path.relative_to(ROOT).as_posix()
-        for package in PACKAGES
-        for path in (ROOT / package).rglob("*")
-        if path.is_file() and path.suffix not in LEFT_OUT
-    }
-    shipped = {n for n in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in n}
+    ours = files_of_the_packages()
     assert {n for n in ours if n.endswith(".sql")}
-    assert shipped == ours
+    assert shipped(wheel) == ours
 
 
 def test_the_installed_program_delivers(comporta: Path, tmp_path: Path) -> None:
@@ -82,3 +103,15 @@ def test_the_installed_program_is_the_wheels(comporta: Path, tmp_path: Path) -> 
     assert run(python, "-c", code, folder=tmp_path).startswith(str(comporta.parents[1]))
     assert "shopify/orders_paid" in run(comporta, "send", "--list", folder=tmp_path)
     assert "woocommerce" in run(comporta, "drivers", folder=tmp_path)
+
+
+async def test_the_installed_program_serves_its_pages(comporta: Path, tmp_path: Path) -> None:
+    async with program(tmp_path) as running:
+        running.command = (str(comporta),)
+        await running.start()
+        for path in PAGES:
+            answer = await running.call("GET", path)
+            assert (answer.status, bool(answer.body)) == (200, True), path
+        page = (await running.call("GET", "/docs")).body.decode()
+        for asset in set(re.findall(r'(?:src|href)="(/[^"#?]+\.(?:js|css|svg))', page)):
+            assert (await running.call("GET", asset)).status == 200, asset
