@@ -23,6 +23,7 @@ from gateway.api import errors
 from gateway.api.auth import register
 from gateway.api.cors import admit, answer_preflights
 from gateway.api.headers import protect
+from gateway.api.open_door import refuse_strangers
 from gateway.api.router import ROUTES
 from gateway.background import Errands, forever
 from gateway.bootstrap import Keys
@@ -78,7 +79,7 @@ def wall_clock() -> int:
 
 def build(settings: Settings, keys: Keys) -> web.Application:
     """The application of one process. Its parts live from start-up to clean-up."""
-    app = web.Application(middlewares=[answer_preflights, errors.answer_errors])
+    app = web.Application(middlewares=[answer_preflights, errors.answer_errors, refuse_strangers])
     register(app, ROUTES)
     app.cleanup_ctx.append(partial(_run, settings, keys))
     mount_portal(app)
