@@ -2,42 +2,17 @@
 
 import json
 import re
-from functools import cache
-from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
-from referencing import Registry
-from referencing.jsonschema import DRAFT202012
 
-from gateway.api.asyncapi import CHANNELS, document
+from gateway.api.asyncapi import CHANNELS
 from schemas.events import COMMERCE_NAMES
 from schemas.published import document as schema_of
 from schemas.sink_config import KINDS
-from tests.api.rig import PUBLIC, Api
+from tests.api.delivered import asyncapi, faults
+from tests.api.rig import Api
 from tests.api.shop import opened
 from tests.sinks.receiver import Receiver, until
-
-ROOT = "urn:asyncapi"
-
-
-@cache
-def asyncapi() -> dict[str, Any]:
-    made: dict[str, Any] = json.loads(json.dumps(document(PUBLIC)))
-    return made
-
-
-def rooted(node: Any) -> Any:
-    return json.loads(json.dumps(node).replace('"#/components/', f'"{ROOT}#/components/'))
-
-
-def faults(kind: str, name: str, part: str, value: Any) -> list[str]:
-    """What is wrong with a message's payload or headers."""
-    schema = asyncapi()["channels"][kind]["messages"][name][part]
-    resource = DRAFT202012.create_resource(rooted(asyncapi()))
-    registry: Any = Registry().with_resource(ROOT, resource)
-    validator = Draft202012Validator(rooted(schema), registry=registry)
-    return [f"{e.json_path}: {e.message}" for e in validator.iter_errors(value)]
 
 
 def test_every_kind_and_every_event_is_there() -> None:

@@ -1,7 +1,6 @@
 """One event to all six kinds at once, each read by a client that knows nothing of us."""
 
 import asyncio
-import json
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ import aio_pika
 import nats as nats_client
 import pytest
 
+from tests.api.delivered import assert_as_described
 from tests.e2e.deliveries import SECRET, ids, kiwify
 from tests.e2e.program import Program
 from tests.e2e.sockets import Listener, listening
@@ -40,10 +40,13 @@ class Far:
     queued: set[str] = field(default_factory=set)
 
     async def by_webhook(self) -> set[str]:
+        for got in self.hook.got:
+            assert_as_described("webhook", got.body, dict(got.headers))
         return set(ids(self.hook))
 
     async def by_pusher(self) -> set[str]:
-        return {json.loads(event.data)["id"] for event in self.channels.events}
+        events = self.channels.events
+        return {assert_as_described("pusher", event.data, None) for event in events}
 
     async def by_websocket(self) -> set[str]:
         assert self.listener
@@ -55,7 +58,7 @@ class Far:
             subject = f"{self.instance}.order.paid"
             puller = await connection.jetstream().pull_subscribe(subject)
             messages = await puller.fetch(100, timeout=1)
-            return {json.loads(m.data)["id"] for m in messages}
+            return {assert_as_described("nats", m.data, m.headers) for m in messages}
         except (nats_client.errors.TimeoutError, nats_client.js.errors.NotFoundError):
             return set()
         finally:
@@ -70,7 +73,10 @@ class Far:
             try:
                 while message := await queue.get(fail=False):
                     assert message.delivery_mode is aio_pika.DeliveryMode.PERSISTENT
-                    self.queued.add(str(message.message_id))
+                    headers = dict(message.headers)
+                    ident = assert_as_described("rabbitmq", message.body, headers)
+                    assert message.message_id == ident
+                    self.queued.add(ident)
                     await message.ack()
             except aio_pika.exceptions.ChannelClosed:
                 pass  # no such queue yet
@@ -86,8 +92,17 @@ class Far:
             url = client.get_queue_url(QueueName=name)["QueueUrl"]
         except client.exceptions.QueueDoesNotExist:
             return set()
-        answer = client.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0)
-        return {json.loads(m["Body"])["id"] for m in answer.get("Messages", [])}
+        answer = client.receive_message(
+            QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0, MessageAttributeNames=["All"]
+        )
+        return {
+            assert_as_described("sqs", m["Body"], _attributes(m))
+            for m in answer.get("Messages", [])
+        }
+
+
+def _attributes(message: Any) -> dict[str, Any]:
+    return {name: value["StringValue"] for name, value in message["MessageAttributes"].items()}
 
 
 async def until_all(wanted: set[str], seen: Callable[[], Awaitable[set[str]]]) -> None:
