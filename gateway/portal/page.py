@@ -28,6 +28,7 @@ MOST_FIELDS = 2000
 THEME_COOKIE = "comporta_theme"
 THEMES = ("auto", "light", "dark")
 YEAR = 365 * 86_400
+MOST_SAID, MOST_LINES = 300, 3
 FORM_TYPE = "application/x-www-form-urlencoded"
 
 
@@ -163,7 +164,9 @@ class Page:
         """
         if say is not None:
             told = dict.fromkeys(("secret", "lines", "href", "link")) | shown
-            told |= {"say": say, "tone": tone}
+            # A browser keeps no cookie over 4 KiB, sealed and all.
+            told |= {"say": say[:MOST_SAID], "tone": tone}
+            told["lines"] = [line[:MOST_SAID] for line in (told["lines"] or ())[:MOST_LINES]]
             sealed = sessions.seal_flash(self.services.vault, told, self.services.now())
             self.keep(sessions.FLASH_COOKIE, sealed, sessions.FLASH_LIFETIME)
         return web.Response(status=303, headers={"Location": self.to(place)})

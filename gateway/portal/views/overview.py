@@ -9,6 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
+from gateway.drift import KIND as DRIFT
 from gateway.portal.backlog import Backlog
 from gateway.portal.chart import Chart, chart
 from gateway.portal.door import Opening
@@ -49,11 +50,12 @@ def _window(page: Page) -> str:
 async def _told(page: Page) -> dict[str, Any]:
     services, who, window = page.services, page.who, _window(page)
     now, backlog = services.now(), page.request.app[BACKLOG]
-    slices, hour, waiting, quarantined = await asyncio.gather(
+    slices, hour, waiting, quarantined, drift = await asyncio.gather(
         page.portal.trends.slices(who.tenant, who.instance, window, now),
         page.portal.trends.slices(who.tenant, who.instance, "1h", now),
         backlog.waiting(who.tenant, who.instance),
         _quarantined(page),
+        services.registry.list(DRIFT, who.tenant),
     )
     oldest = None if waiting.oldest_at is None else (now - waiting.oldest_at) / 1000
     return {
@@ -65,6 +67,7 @@ async def _told(page: Page) -> dict[str, Any]:
         "sinks_in_trouble": _sinks(page)[:MOST_LISTED],
         "installations_in_trouble": _installations(page)[:MOST_LISTED],
         "quarantined": quarantined,
+        "drift": sum(len(record.doc) for record in drift),
         "is_empty": not any(s.accepted for s in slices) and not _has_installations(page),
     }
 

@@ -98,9 +98,9 @@ async def save_sink(page: Page) -> web.Response:
         return await _form(page, before, values, shown, error)
     told = page.say("The sink was saved.")
     secret = saved.get("secret") if kind == "webhook" and not before["createdAt"] else None
-    lines = list(saved.get("warnings", []))
+    lines = list(saved.get("warnings", ()))
     if secret:
-        lines.append(page.say("Your server verifies deliveries with this secret."))
+        lines.insert(0, page.say("Your server verifies deliveries with this secret."))
     return page.go(_place(page), told, secret=secret, lines=lines)
 
 
