@@ -34,11 +34,22 @@ async def listen(
                 ) as socket:
                     last = await _read(socket, last, write)
             except aiohttp.WSServerHandshakeError as error:
-                raise AdminError(f"the gateway answered {error.status}: {error.message}") from None
+                raise AdminError(_refusal(error.status, instance)) from None
             except aiohttp.ClientError as error:
                 if not last:
                     raise AdminError(f"no gateway answers at {client.base_url} ({error})") from None
             await asyncio.sleep(AGAIN)
+
+
+def _refusal(status: int, instance: str) -> str:
+    """Why a socket was not opened; its answer has no words that a client is shown."""
+    told = {
+        401: "the API key is not valid",
+        403: f"the API key may not read the events of {instance}",
+        404: f"{instance} is no instance, or nobody listens to it yet: "
+        f"POST /websocket/set/{instance}",
+    }
+    return f"the gateway answered {status}" + (f": {told[status]}" if status in told else "")
 
 
 async def _read(

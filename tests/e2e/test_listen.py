@@ -102,5 +102,6 @@ async def test_an_unknown_gateway_or_instance_is_one_clear_line(embedded: Progra
     refused = await command(embedded, "listen", "nobody-here")
     _, err = await asyncio.wait_for(refused.communicate(), 20)
     assert refused.returncode == 1
-    assert err.decode().startswith("comporta: the gateway answered ")
+    assert err.decode().startswith("comporta: the gateway answered 404: nobody-here is no instance")
+    assert "POST /websocket/set/nobody-here" in err.decode()
     assert err.decode().count("\n") == 1

@@ -26,6 +26,7 @@ PAPERS = [
     *(f"deploy/{p.name}" for p in (ROOT / "deploy").glob("*.md")),
 ]
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SEEN = ("Makefile", "deploy", "pyproject.toml", "constraints.txt")
 # What the words of the page make of the place where they are run.
 BASH = ["bash", "-euo", "pipefail", "-c"]
 
@@ -98,7 +99,7 @@ async def _read(stream: asyncio.StreamReader, lines: list[str]) -> None:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Clone:
-    for part in ("Makefile", "deploy", "pyproject.toml", "constraints.txt"):
+    for part in SEEN:
         (tmp_path / part).symlink_to(ROOT / part)
     # Nothing may be installed into the environment that the tests run in.
     (tmp_path / ".venv").mkdir()
@@ -140,13 +141,15 @@ async def test_the_first_integration_is_as_written(clone: Clone) -> None:
             assert '"event":"order.paid","duplicate":false' in await clone.run(order)
             await shows(received, "order.paid")
             assert '"event":"order.paid","duplicate":true' in await clone.run(order)
-            changed = order.replace("--data-binary @order.json", "--data-binary '{\"id\": 1}'")
+            changed = order.replace("--data-binary @data/order.json", "--data-binary '{\"id\": 1}'")
             assert "Unauthorized" in await clone.run(changed)
 
             known = await clone.run(setting + record)
             assert '"name": "order.paid"' in known
             assert '"status": "succeeded"' in known
             assert "".join(received).count("order.paid") == 1
+    left = {path.name for path in clone.folder.iterdir()}
+    assert left == {*SEEN, ".venv", "data"}, "git would show what else is there"
 
 
 def test_both_languages_say_to_type_the_same() -> None:
