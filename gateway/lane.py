@@ -97,6 +97,11 @@ class Lane:
         """Deliveries in memory, waiting or being sent."""
         return len(self._queue) + len(self._sending)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether more is in memory than is sent at once."""
+        return self.load > self.sink.parallel * self.sink.batch_size
+
     def ids(self) -> set[str]:
         """The deliveries in memory."""
         return {leased.id for leased in self._queue} | self._sending

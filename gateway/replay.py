@@ -28,9 +28,9 @@ from schemas.errors import ConflictError, NotFoundError, StoreUnavailableError
 
 What = Literal["dispatches", "inbounds", "purge"]
 SLICE: dict[What, int] = {"dispatches": 500, "inbounds": 50, "purge": 500}
-BURSTS = 10  # parts of a second's deliveries, so that live ones find their place between them
-CROWD = 100  # deliveries due for one sink, beyond which it gets no more to do
-CROWD_PAUSE = 1.0
+BURSTS = 25  # parts of a second's deliveries, so that live ones find their place between them
+CROWD = 20  # deliveries due for one sink, beyond which it gets no more to do
+CROWD_PAUSE = 0.1
 DEFAULT_RATE = 500.0  # things a second
 TRIES = 5
 KIND = "replay"
@@ -166,7 +166,7 @@ class Replays:
         database, size, done = self._store.database, max(1, len(ids) // BURSTS), 0
         for start in range(0, len(ids), size):
             burst = ids[start : start + size]
-            if await bulk.crowded(database, burst, self._dispatcher.held(), CROWD):
+            if await self._is_crowded(burst):
                 return ids[:start], done
             done += await bulk.redo(database, burst)
             self._dispatcher.wake()
@@ -174,6 +174,18 @@ class Replays:
             if start + size < len(ids):
                 await asyncio.sleep(len(burst) / rate)
         return ids, done
+
+    async def _is_crowded(self, ids: list[str]) -> bool:
+        """Whether a sink of these has as much to do as it does at once. One that holds its
+        deliveries anyway gets these, too.
+        """
+        for sink_id in await bulk.sinks_of(self._store.database, ids) - self._dispatcher.held():
+            lane = self._dispatcher.lane(sink_id)
+            if lane is not None and lane.is_busy:
+                return True
+            if await bulk.has_due(self._store.database, sink_id, CROWD):
+                return True
+        return False
 
     async def _read_again(self, tenant: str, ids: Sequence[str]) -> int:
         """At once, so that they share a commit. One that cannot be read stays as it is."""

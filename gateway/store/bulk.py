@@ -5,7 +5,7 @@ Choosing only reads; what is written is at most a slice per statement, by primar
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from gateway.store.base import Database
 from gateway.store.clause import Sql, between, with_state
@@ -127,19 +127,15 @@ async def purge(database: Database, ids: Sequence[str]) -> int:
     return len(rows)
 
 
-async def crowded(
-    database: Database, ids: Sequence[str], spared: Collection[str], limit: int
-) -> bool:
-    """Whether so many deliveries are due for a sink of these, other than the `spared` ones."""
+async def sinks_of(database: Database, ids: Sequence[str]) -> set[str]:
+    """The sinks of these deliveries."""
     sql = Sql()
     sql.within("id", ids)
-    rows = await database.fetch(
-        f"SELECT DISTINCT sink_id FROM deliveries WHERE {sql.where}",
-        *sql.args,
-    )
-    now = await database.now()
-    for sink_id in {row[0] for row in rows} - set(spared):
-        ((due,),) = await database.fetch(DUE, sink_id, now, limit)
-        if due >= limit:
-            return True
-    return False
+    text = f"SELECT DISTINCT sink_id FROM deliveries WHERE {sql.where}"
+    return {row[0] for row in await database.fetch(text, *sql.args)}
+
+
+async def has_due(database: Database, sink_id: str, count: int) -> bool:
+    """Whether so many deliveries are due for a sink, and not being sent."""
+    ((due,),) = await database.fetch(DUE, sink_id, await database.now(), count)
+    return bool(due >= count)
