@@ -56,6 +56,7 @@ def delivery(  # noqa: PLR0917 - parts of the one composition root
         recovered=life.recovered,
         gone=life.gone,
         leased_for=life.leased_for,
+        processes=life.processes,
         circuits=circuits,
         observe=metrics.delivered,
         lost=metrics.lease_lost.inc,

@@ -72,6 +72,7 @@ class Options:
     recovered: Callable[[str], Coroutine[Any, Any, None]]
     gone: Callable[[str], Coroutine[Any, Any, None]]
     leased_for: Callable[[float], Awaitable[Sequence[str]]]
+    processes: Callable[[], Awaitable[int]]
     circuits: Circuits
     observe: Callable[[str, str, float, float], None]
     lost: Callable[[int], None] = _unheard
@@ -101,6 +102,7 @@ class Dispatcher:
         self._claim_now = asyncio.Event()
         self._loops: dict[str, asyncio.Task[None]] = {}
         self._stopping = False
+        self._processes = 1
         self._logger = log.get()
         directory.on_change(self._configured)
 
@@ -256,6 +258,7 @@ class Dispatcher:
         crash = self._options.crash
         lane = Lane(config, sink, self, self._clocks, crash, tracing=self.tracing)
         self._lanes[config.id] = lane
+        lane.share(self._processes)
         self._options.circuits.begun(lane)
         return lane
 
@@ -345,10 +348,16 @@ class Dispatcher:
                     self._options.crash("after_free")
                     log.get().warning("leases.freed", freed=freed)
                     self.wake()
+                await self._share_rates()
                 await self._return_strays()
             except StoreUnavailableError as error:
                 log.get().error("heartbeat.missed", error=error.message)
             await asyncio.sleep(self._options.lease_seconds / 3)
+
+    async def _share_rates(self) -> None:
+        self._processes = await self._options.processes()
+        for lane in self._lanes.values():
+            lane.share(self._processes)
 
     async def _return_strays(self) -> None:
         """Give back leases that this process took without learning of it, as when the connection

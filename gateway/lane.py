@@ -150,6 +150,11 @@ class Lane:
         since = self.breaker.failing_since
         return None if since is None else self._clocks.monotonic() - since
 
+    def share(self, processes: int) -> None:
+        """Keep to this process's part of the rate; the limit is that of all together."""
+        if self._pace is not None and self.config.rate_limit:
+            self._pace.rate = self.config.rate_limit / max(1, processes)
+
     async def close(self, within: float) -> None:
         """Start nothing more, give back what waits, allow `within` seconds to what is in flight,
         close the sink. May be called again, to hurry.

@@ -13,6 +13,7 @@ from gateway.store.base import Database, Store
 from schemas.errors import ConflictError
 
 SLICE = 500
+ALIVE = "SELECT count(*) FROM nodes"
 
 CANCEL = """
 UPDATE deliveries SET state = 'canceled', reason = 'the sink was removed', updated_at = $1
@@ -103,3 +104,8 @@ class SinkLife:
         before = await self._store.database.now() - int(seconds * 1_000_000)
         rows = await self._store.database.fetch(LEASED, self._store.log.node, before)
         return [row[0] for row in rows]
+
+    async def processes(self) -> int:
+        """How many processes are alive, this one included."""
+        ((count,),) = await self._store.database.fetch(ALIVE)
+        return max(1, int(count))

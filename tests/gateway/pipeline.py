@@ -138,6 +138,7 @@ def _options(
         "recovered": life.recovered,
         "gone": life.gone,
         "leased_for": life.leased_for,
+        "processes": life.processes,
         "circuits": circuits,
         "observe": lambda kind, outcome, _seconds, _lag: observed.append((kind, outcome)),
         "crash": lambda _: None,

@@ -185,3 +185,25 @@ async def test_when_a_sink_is_back_what_was_put_off_does_not_wait(
         receiver.answer = answering(200)
 
         await reaches(line, succeeded=30)
+
+
+async def test_processes_share_the_rate_of_a_sink(tmp_path: Path, receiver: Receiver) -> None:
+    async with pipeline(tmp_path, lease_seconds=0.3) as line:
+        await line.sink(1, url=receiver.url, rate_limit=30.0)
+        await line.emit()
+        await reaches(line, succeeded=1)
+        await line.store.database.write(
+            "INSERT INTO nodes (id, seen_at, lease_seconds) VALUES ('another', $1, 60.0)",
+            1 << 60,
+        )
+
+        await until(lambda: _rate(line, 1) == 15.0)
+        await line.sink(2, url=receiver.url, rate_limit=10.0)
+        await line.emit()
+
+        await until(lambda: _rate(line, 2) == 5.0)
+
+
+def _rate(line: Pipeline, number: int) -> float | None:
+    lane = line.dispatcher.lane(f"sink-{number}")
+    return lane._pace.rate if lane is not None and lane._pace is not None else None
