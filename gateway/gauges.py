@@ -45,6 +45,7 @@ class Gauges:
         self._metrics, self._database, self._shared = metrics, database, circuits
         self._directory, self._dispatcher = directory, dispatcher
         self._monotonic, self._fresh_until = monotonic, 0.0
+        self._drivers: set[str] = set()
 
     async def refresh(self) -> None:
         """Bring the gauges up to date; a store that does not answer leaves them as they were."""
@@ -65,8 +66,10 @@ class Gauges:
 
     def _standing(self) -> None:
         counts = Counter((one.driver, one.status) for one in self._directory.installations())
-        self._metrics.installations.clear()
-        for driver, status in product({driver for driver, _ in counts}, get_args(Status)):
+        # Those of a driver that has none any more are set to 0: what several processes show
+        # together cannot be taken back.
+        self._drivers |= {driver for driver, _ in counts}
+        for driver, status in product(self._drivers, get_args(Status)):
             self._metrics.installations.labels(driver, status).set(counts[driver, status])
 
     async def _overdue(self) -> None:

@@ -104,6 +104,8 @@ class Metrics:
         """What must be seen when it happens first is there before it does."""
         for kind in KINDS:
             self._dead.labels(kind)
+        for outcome in ("sent", "failed"):
+            self.alerts.labels(outcome)
         for notice in get_args(NoticeKind):
             self.notices.labels(notice)
 

@@ -22,7 +22,10 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 class Envelope(TypedDict):
-    """What surrounds `data`. A websocket gets the required ones, every other sink nearly all."""
+    """What surrounds `data`. A websocket gets the required ones, every other sink nearly all.
+    `gap`: an earlier event of the key was given up. `traceparent`: where a transport has no
+    headers.
+    """
 
     id: str
     seq: int
@@ -39,6 +42,8 @@ class Envelope(TypedDict):
     sender: NotRequired[str | None]
     server_url: NotRequired[str | None]
     apikey: NotRequired[str | None]
+    gap: NotRequired[bool]
+    traceparent: NotRequired[str]
 
 
 class RawData(TypedDict):

@@ -77,6 +77,9 @@ async def busy(api: Api, url: str, broken: str) -> Series:
     made = (await api.post("/installations", polled)).data
     assert (await api.post(f"/installations/{made['id']}/poll")).status == 202
 
+    lost = {"status": "error", "reason": "access was taken back"}
+    await api.services.standing.move(made["id"], "api.unauthorized", lambda _: lost)
+
     async def seen() -> Series:
         api.services.gauges._fresh_until = 0.0
         found = await scraped(api)
