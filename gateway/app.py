@@ -32,7 +32,7 @@ from gateway.chats import Chats
 from gateway.crash import crash_at
 from gateway.credential_check import CHECK, CredentialChecks
 from gateway.deferral import Deferral
-from gateway.delivery import delivery
+from gateway.delivery import Delivery, delivery
 from gateway.directory import DEFAULT_TENANT, Directory
 from gateway.dispatch import Dispatcher
 from gateway.drift import Drift
@@ -42,6 +42,7 @@ from gateway.ids import Ulids
 from gateway.ingress import Ingress
 from gateway.intake import DEFER, Intake
 from gateway.jobs import Jobs
+from gateway.journal import Journal
 from gateway.key_sets import KeySets
 from gateway.key_use import KeyUse
 from gateway.metrics import Metrics
@@ -135,7 +136,7 @@ async def wire(
     store.listen(partial(_config_heard, directory, errands))
     await _load(directory)
     out = open_outbound(settings, keys, store, history, directory, metrics, wall_clock)
-    sending = delivery(settings, store, registry, directory, out.sink_context, metrics, wall_clock)
+    sending = await _delivery(settings, store, registry, directory, out, metrics)
     dispatcher, clock = sending.dispatcher, time.monotonic
     drift = Drift(registry, metrics.drift, ids, wall_clock)
     intake = Intake(store.log, directory, dispatcher, drift, ids, observe=metrics.appended)
@@ -199,6 +200,21 @@ def _work(
     outside = {**providers.runners, REFRESH: accounts.refreshes.run, CHECK: checks.run}
     jobs = Jobs(store.log, store.database, inside | outside, outside=tuple(outside))
     return providers, _Work(replays, jobs, checks)
+
+
+async def _delivery(  # noqa: PLR0917 - parts of the one composition root
+    settings: Settings,
+    store: Store,
+    registry: Registry,
+    directory: Directory,
+    out: Outbound,
+    metrics: Metrics,
+) -> Delivery:
+    """The sending half. What too many processes died over is out of its way."""
+    journal = Journal(settings.data_dir / "sending")
+    await journal.bury(store.database)
+    context = out.sink_context
+    return delivery(settings, store, registry, directory, context, metrics, journal, wall_clock)
 
 
 def _ingress(  # noqa: PLR0917 - parts of the one composition root

@@ -12,6 +12,7 @@ from gateway.circuits import SharedCircuits
 from gateway.crash import crash_at
 from gateway.directory import Directory
 from gateway.dispatch import Dispatcher, Options
+from gateway.journal import Journal
 from gateway.lane import Clocks
 from gateway.metrics import Metrics
 from gateway.settings import Settings
@@ -38,6 +39,7 @@ def delivery(  # noqa: PLR0917 - parts of the one composition root
     directory: Directory,
     context: Context,
     metrics: Metrics,
+    journal: Journal,
     now: Callable[[], int],
 ) -> Delivery:
     """Every part, not yet begun. `now`: microseconds."""
@@ -63,6 +65,7 @@ def delivery(  # noqa: PLR0917 - parts of the one composition root
         crash=crash_at(settings.crash_at),
         died=metrics.died,
         tracing=tracing,
+        journal=journal,
     )
     dispatcher = Dispatcher(store.log, directory, context, clocks, options)
     circuits.attach(dispatcher.lane)

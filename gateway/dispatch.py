@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from gateway import log
 from gateway.background import Errands, forever
 from gateway.directory import Directory
+from gateway.journal import Journal
 from gateway.lane import LONGEST_SEND, Clocks, Lane
 from gateway.settling import Settler, log_attempt, settlement, word
 from gateway.store.base import EventLog, Leased
@@ -79,6 +80,7 @@ class Options:
     crash: Callable[[str], None]
     died: Callable[[str], None] = lambda _kind: None
     tracing: Tracing | None = None
+    journal: Journal | None = None
 
 
 class Dispatcher:
@@ -131,6 +133,8 @@ class Dispatcher:
             settling.cancel()
             await asyncio.gather(settling, return_exceptions=True)
         await self._errands.close()
+        if self._options.journal is not None:
+            self._options.journal.close()
 
     def wake(self) -> None:
         """Something may be due."""
@@ -255,8 +259,8 @@ class Dispatcher:
             log.get().error("sink.unusable", sink_id=config.id, kind=config.kind, error=str(error))
             self._pass_over(config.id)
             return None
-        crash = self._options.crash
-        lane = Lane(config, sink, self, self._clocks, crash, tracing=self.tracing)
+        crash, journal = self._options.crash, self._options.journal
+        lane = Lane(config, sink, self, self._clocks, crash, tracing=self.tracing, journal=journal)
         self._lanes[config.id] = lane
         lane.share(self._processes)
         self._options.circuits.begun(lane)

@@ -17,6 +17,7 @@ from typing import Protocol
 from gateway import log
 from gateway.breaker import Breaker
 from gateway.crash import nowhere
+from gateway.journal import Journal
 from gateway.pace import Pace
 from gateway.store.base import Leased
 from gateway.tracing import Span, Tracing, continued
@@ -75,13 +76,14 @@ class Lane:
         crash: Callable[[str], None] = nowhere,
         *,
         tracing: Tracing | None = None,
+        journal: Journal | None = None,
     ) -> None:
         self.config, self.sink = config, sink
         self.breaker = Breaker()
         self.held_until = 0.0
         self.last_error: str | None = None
         self._results, self._clocks, self._crash = results, clocks, crash
-        self._tracing = tracing
+        self._tracing, self._journal = tracing, journal or Journal()
         self._queue: deque[Leased] = deque()
         self._workers: set[asyncio.Task[None]] = set()
         self._sending: set[str] = set()
@@ -218,12 +220,18 @@ class Lane:
 
     def _batch(self) -> list[Leased]:
         singly = self._pace is not None or self.breaker.allowance is not None
-        most = 1 if singly else self.sink.batch_size
+        most = 1 if singly or self._holds_suspect() else self.sink.batch_size
         return [self._queue.popleft() for _ in range(min(most, len(self._queue)))]
+
+    def _holds_suspect(self) -> bool:
+        """Whether a delivery that waits here was being sent when a process died."""
+        suspects = self._journal.suspects
+        return bool(suspects) and any(leased.id in suspects for leased in self._queue)
 
     async def _send(self, batch: list[Leased]) -> None:
         ids = {leased.id for leased in batch}
         self._sending |= ids
+        self._journal.sending([leased.id for leased in batch])
         self._crash("before_send")
         at, started = self._clocks.wall(), self._clocks.monotonic()
         spans = self._begin(batch)

@@ -8,11 +8,14 @@ import pytest
 
 from drivers import BY_SLUG
 from gateway import samples
+from gateway.crash import EXIT_CODE
+from gateway.journal import DEATHS, REASON
 from tests.e2e.deliveries import SECRET
 from tests.e2e.program import Program
 from tests.faults.conftest import Scene
 from tests.faults.provider import Provider
 from tests.faults.test_sinks import MEGABYTE, memory
+from tests.sinks.receiver import until
 
 TRICKLERS = 20
 
@@ -91,3 +94,29 @@ async def test_poison_is_kept_apart_and_the_rest_goes_on(node: Program, scene: S
     assert node.process.returncode is None
     await scene.all_arrived()
     scene.report("poison at ingress", await scene.audit(node), tries=len(venom))
+
+
+@pytest.mark.fault(16)
+async def test_a_delivery_that_kills_its_sender_is_dead_after_three(
+    node: Program, scene: Scene
+) -> None:
+    await node.start(CRASH_AT="before_send")
+    provider = await scene.provider(node)
+    with scene.ledger.fault():
+        poisonous = provider.fresh()
+        await provider.tell(poisonous)
+        for _ in range(DEATHS - 1):
+            assert await node.ended() == EXIT_CODE
+            await node.launch(CRASH_AT="before_send")
+        assert await node.ended() == EXIT_CODE
+        await node.start()
+    await provider.insist(poisonous)
+    assert poisonous in provider.known
+    others = [provider.fresh() for _ in range(5)]
+    await provider.tell_all(others)
+    [dead] = await node.data("GET", "/processing/dispatches?filter[status]=dead")
+    assert dead["reason"] == REASON
+    await until(lambda: len(scene.witness.ids) == len(others))
+    found = await scene.audit(node)
+    assert (found.delivered, found.dead) == (len(others), 1)
+    scene.report("poison that kills its sender", found, tries=DEATHS)
