@@ -33,7 +33,8 @@ def serve(settings: Settings) -> int:
     keys = ensure_keys(settings, os.urandom)
     if keys.is_new:
         print(
-            f"admin API key (kept in {settings.data_dir / 'admin.key'}): {keys.admin_key}",
+            f"admin API key (kept in {settings.data_dir / 'admin.key'}): {keys.admin_key}\n"
+            f"sign in with it at {settings.base_url}/portal",
             flush=True,
         )
     if settings.workers == 1:

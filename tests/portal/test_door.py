@@ -95,6 +95,22 @@ async def test_what_the_key_may_not_is_neither_shown_nor_done(api: Api) -> None:
     assert "EVENTS_REPLAY" in replay.text
 
 
+async def test_every_page_stands_behind_its_permission(api: Api) -> None:
+    made = (await api.post("/api-keys", {"name": "k", "permissions": []})).data
+    async with Visitor.of(api) as visitor:
+        await visitor.sign_in(made["key"])
+        token = await visitor.token()
+        for one in GUARDED:
+            place = asked(one.path)
+            seen = await (
+                visitor.see(place, follow=False)
+                if one.method == "GET"
+                else visitor.post(place, token)
+            )
+            assert (seen.status == 403) is (one.permission is not None), (one, seen.status)
+            assert one.permission is None or one.permission in seen.text
+
+
 async def test_with_auth_off_nobody_signs_in(tmp_path: Path) -> None:
     async with serving(tmp_path, auth=False) as api, Visitor.of(api) as visitor:
         assert (await visitor.see("/events", follow=False)).status == 200

@@ -91,6 +91,23 @@ async def test_a_sink_is_switched_rotated_tried_and_removed(
     assert (await visitor.api.get("/webhook/list/loja")).body == []
 
 
+async def test_an_instance_goes_only_by_its_name(visitor: Visitor) -> None:
+    token = await visitor.token()
+    await visitor.post("/instances", token, name="loja", number="5511")
+    refused = await visitor.post("/instances", token, name="loja")
+    assert refused.status == 409
+    assert "there is an instance loja already" in refused.text
+    await visitor.post("/instances/loja", token, skip_superseded="true")
+    told = (await visitor.api.get("/instances/loja")).data
+    assert (told["number"], told["skip_superseded"]) == (None, True)
+
+    for typed in ("", "Loja"):
+        await visitor.post("/instances/loja/delete", token, confirm=typed)
+        assert (await visitor.api.get("/instances/loja")).status == 200
+    await visitor.post("/instances/loja/delete", token, confirm="loja")
+    assert (await visitor.api.get("/instances/loja")).status == 404
+
+
 async def test_no_event_chosen_is_not_all_events(visitor: Visitor) -> None:
     place, token = "/instances/loja/sinks/webhook/default", await visitor.token()
 
