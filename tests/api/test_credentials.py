@@ -11,7 +11,6 @@ from drivers import BY_SLUG
 from drivers.describe import Fetch
 from gateway.provider_api import ApiError
 from tests.api.rig import Api, eventually
-from tests.e2e.program import free_port
 from tests.provider_apis.oauth import (
     CLIENT_ID,
     CLIENT_SECRET,
@@ -21,6 +20,7 @@ from tests.provider_apis.oauth import (
     Kiwify,
     authority,
 )
+from tests.services import free_port
 
 COMPANY = "/Api/v3/empresas/me/dados-basicos"
 FOREVER = float("inf")

@@ -12,7 +12,6 @@ from pydantic import SecretStr
 from gateway import samples
 from tests.api.owner import REDIRECT, Owner, query_of
 from tests.api.rig import PUBLIC, Answer, Api, eventually, serving
-from tests.e2e.program import free_port
 from tests.provider_apis.oauth import (
     CLIENT_ID,
     CLIENT_SECRET,
@@ -22,6 +21,7 @@ from tests.provider_apis.oauth import (
     Stripe,
     authority,
 )
+from tests.services import free_port
 
 
 @pytest.fixture(params=["bling", "shopify", "stripe"])

@@ -14,7 +14,8 @@ import psutil
 
 from tests.bench.wire import request
 from tests.e2e.deliveries import SECRET, kiwify
-from tests.e2e.program import Program, free_port, program
+from tests.e2e.program import Program, program
+from tests.services import free_port
 
 CONNECTIONS = 64
 WARM = 500

@@ -19,8 +19,9 @@ from packaging.utils import canonicalize_name
 
 from gateway.settings import Settings, variables
 from tests.deploy.test_wheel import files_of_the_packages, shipped, wheel_of
-from tests.e2e.program import Program, free_port
+from tests.e2e.program import Program
 from tests.gateway.command import comporta, is_one_line, of
+from tests.services import free_port
 from tests.test_architecture import PACKAGES, ROOT
 
 DEPLOY = ROOT / "deploy"

@@ -18,7 +18,8 @@ import aiohttp
 import pytest
 
 from tests.e2e.deliveries import SECRET, kiwify
-from tests.e2e.program import Program, free_port, program
+from tests.e2e.program import Program, program
+from tests.services import free_port
 from tests.test_architecture import ROOT
 
 FOLDER = ROOT / "deploy" / "receivers"

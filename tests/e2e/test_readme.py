@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 
 from gateway.cli import app
-from tests.e2e.program import free_port
+from tests.services import free_port
 from tests.test_architecture import ROOT
 
 READMES = ["README.md", "README.pt-BR.md"]

@@ -12,8 +12,8 @@ from cryptography.fernet import Fernet
 
 from gateway.cli import app
 from gateway.probes import clock_is_kept
-from tests.e2e.program import free_port
 from tests.gateway.command import Done, comporta, is_one_line
+from tests.services import free_port
 from tests.test_architecture import BROKER_CLIENTS, ROOT
 
 

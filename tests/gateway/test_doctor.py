@@ -16,8 +16,9 @@ from gateway.maintenance import migrate
 from gateway.settings import Settings, variables
 from gateway.store.migrate import available
 from gateway.upstream_env import INSTEAD, NEEDLESS
-from tests.e2e.program import SECRET_KEYS, free_port, program
+from tests.e2e.program import SECRET_KEYS, program
 from tests.gateway.command import comporta
+from tests.services import free_port
 from tests.sinks.receiver import receiving
 from tests.test_architecture import ROOT
 

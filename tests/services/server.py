@@ -17,6 +17,7 @@ from typing import ClassVar, Self
 
 import psutil
 
+FIRST_PORT, PART, PARTS = 20_000, 3_000, 4
 KEEPER = Path(__file__).with_name("keeper.py")
 
 
@@ -225,9 +226,13 @@ class Server(ABC):
 
 
 def free_port() -> int:
-    """A port nobody listens on, outside the range from which the kernel picks for clients."""
+    """A port nobody listens on: outside the range from which the kernel picks for clients, and in
+    a part of its own for each test worker, so that nobody takes it before it is bound.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = FIRST_PORT + worker % PARTS * PART
     for _ in range(100):
-        port = 20000 + secrets.randbelow(12000)
+        port = first + secrets.randbelow(PART)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -235,7 +240,7 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
-    raise ServerError("no free port between 20000 and 32000")
+    raise ServerError(f"no free port between {first} and {first + PART}")
 
 
 def eventually(condition: Callable[[], bool], patience: float) -> bool:
