@@ -24,6 +24,8 @@ PAGES = (
     "/readyz",
 )
 
+# What is built once serves all of them.
+pytestmark = pytest.mark.xdist_group("wheel")
 # What is not ours to ship: caches, and what an editor leaves behind.
 LEFT_OUT = {".pyc", ".pyo"}
 
