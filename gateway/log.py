@@ -21,7 +21,8 @@ LOGGABLE = frozenset(
     "instance tenant installation_id inbound_id event_id event_name delivery_id attempt attempts "
     "next_in duration_ms node url_host count freed seconds topic host port store version path "
     "method key_id key_name permission request_id worker pid backlog state name message exception "
-    "job job_kind step scheme size client workers exit_code page items view what".split()
+    "job job_kind step scheme size client workers exit_code page items view what "
+    "folder part kept table".split()
 )
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}"), r"\1 [redacted]"),

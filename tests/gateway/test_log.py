@@ -33,10 +33,25 @@ def logged_fields() -> Iterator[tuple[str, str]]:
     """Every keyword of a call to a logger, with where it stands."""
     for folder in ("gateway", "sinks"):
         for path in (ROOT / folder).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text())):
+            tree = ast.parse(path.read_text())
+            spread = dict(_spelled_out(tree))
+            for node in ast.walk(tree):
                 if isinstance(node, ast.Call) and _is_logger(node.func):
                     place = f"{path.relative_to(ROOT)}:{node.lineno}"
-                    yield from ((place, keyword.arg or "**") for keyword in node.keywords)
+                    for keyword in node.keywords:
+                        unknown = ("**" + ast.unparse(keyword.value),)
+                        known = spread.get(ast.unparse(keyword.value), unknown)
+                        names = known if keyword.arg is None else (keyword.arg,)
+                        yield from ((place, name) for name in names)
+
+
+def _spelled_out(tree: ast.Module) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Dictionaries that are written out under a name, with their keys: what `**name` stands for."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
+            keys = tuple(k.value for k in node.value.keys if isinstance(k, ast.Constant))
+            if len(keys) == len(node.value.keys):
+                yield ast.unparse(node.targets[0]), tuple(map(str, keys))
 
 
 def _is_logger(called: ast.expr) -> bool:
