@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 
 from drivers.base import Credential, Driver, fact, raw_event
 from drivers.cakto_data import item, order_data, order_part, subscription
+from drivers.cakto_hooks import WEBHOOKS
 from drivers.describe import Api, Fetch, Page, Poll, bearer, granted, link_query
 from drivers.people import customer
 from drivers.read import (
@@ -289,6 +290,8 @@ DRIVER = Driver(
         authorize=bearer,
         login=_login,
         token=granted,
+        burst=5,
+        webhooks=WEBHOOKS,
     ),
     polls=(
         Poll(

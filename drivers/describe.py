@@ -64,6 +64,54 @@ def bearer(credentials: Mapping[str, str]) -> Mapping[str, str]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hook:
+    """A webhook as the provider keeps it. `live`: it sends. `secret`: with which it signs, where
+    the provider tells.
+    """
+
+    id: str
+    url: str
+    topics: tuple[str, ...]
+    live: bool = True
+    secret: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookWish:
+    """A webhook to be made. `secret`: the installation's, "" for none. `known`: the answer to
+    `Webhooks.about`.
+    """
+
+    url: str
+    topics: tuple[str, ...]
+    secret: str
+    settings: Mapping[str, Any]
+    known: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhooks:
+    """How webhooks are registered at the provider.
+
+    `topics`: those that a driver reads, unless `settings.webhook_topics` names others. `each`: one
+    webhook has one topic. `list`, `read`: the webhooks there are. `create`, `made`: a new one.
+    `remove`: ends one, by its id. `about`: what must be asked before one is made, None for nothing.
+    `signs_with`: whose secret signs: `ours` is sent along, `theirs` is told by the provider when it
+    is made, `app` is neither's.
+    """
+
+    topics: tuple[str, ...]
+    list: Callable[[Mapping[str, Any]], Fetch]
+    read: Callable[[Any], tuple[Hook, ...]]
+    create: Callable[[HookWish], Fetch]
+    made: Callable[[Any], Hook]
+    remove: Callable[[str, Mapping[str, Any]], Fetch]
+    each: bool = False
+    about: Callable[[Mapping[str, Any]], Fetch | None] = lambda _settings: None
+    signs_with: Literal["ours", "theirs", "app"] = "app"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Api:
     """How to call the provider's API for one installation.
 
@@ -71,12 +119,13 @@ class Api:
     or user and password). `authorize`: the headers of a call, from credentials (with `access_token`
     after a login or OAuth). `login`: the request that turns credentials into a token, and `token`
     reads its answer (given the time of it); None where the credentials are used as they are.
-    `per_minute`: the provider's documented limit. `needs`: the requests still wanted before a
+    `per_minute`: the provider's documented limit; `burst`: calls that may come at once, where it
+    says more than a second's worth. `needs`: the requests still wanted before a
     delivery can be normalized, given what is already there. `probe`: a cheap call that proves the
     credentials, given the settings; None where they do not say whom to ask. `query`: parameters put
     over those of every call, from credentials: for a provider that takes its token there. They are
     secret, as the headers are. `refusal`: why an answer with a good status is none, for a provider
-    that refuses with a 200.
+    that refuses with a 200. `webhooks`: how they are registered; None where that is done by hand.
     """
 
     base_url: str
@@ -86,9 +135,11 @@ class Api:
     login: Callable[[Mapping[str, str]], Fetch] | None = None
     token: Callable[[Any, datetime], Token] | None = None
     per_minute: int = 60
+    burst: int | None = None
     probe: Callable[[Mapping[str, Any]], Fetch | None] | None = None
     query: Callable[[Mapping[str, str]], Mapping[str, str]] | None = None
     refusal: Callable[[Any], str | None] | None = None
+    webhooks: Webhooks | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

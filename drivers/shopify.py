@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from drivers import shopify_hooks
 from drivers.base import Credential, Driver
 from drivers.describe import OAUTH_SETTINGS, Api, Fetch, OAuth, Page, Poll, Token, granted
 from drivers.read import instant, latest, need, record, records, text
@@ -144,19 +145,24 @@ def _api(shop: str, settings: Mapping[str, Any]) -> str:
     return f"https://{shop}/admin/api/{quote(version, safe='')}"
 
 
+def _api_of(settings: Mapping[str, Any]) -> str:
+    """Raises MalformedError where no shop is named."""
+    shop = shop_of(settings)
+    if shop is None:
+        raise MalformedError("missing:settings.shop")
+    return _api(shop, settings)
+
+
 def _changed(name: str, **query: Any) -> Any:
     """Asks a list for what changed since the cursor; at first since an hour ago: history is no
     news.
     """
 
     def start(cursor: Mapping[str, Any], now: datetime, settings: Mapping[str, Any]) -> Fetch:
-        shop = shop_of(settings)
-        if shop is None:
-            raise MalformedError("missing:settings.shop")
         known, hour_ago = instant(cursor.get("since")), now - timedelta(hours=1)
         first = (known - OVERLAP if known else hour_ago).isoformat()
         asked = {**query, "updated_at_min": first}
-        url = f"{_api(shop, settings)}/{name}.json?{urlencode(asked)}"
+        url = f"{_api_of(settings)}/{name}.json?{urlencode(asked)}"
         return Fetch(name=name, url=url, cursor={"since": (known or hour_ago).isoformat()})
 
     return start
@@ -262,6 +268,8 @@ DRIVER = Driver(
         authorize=lambda c: {"X-Shopify-Access-Token": c["access_token"]},
         needs=needs,
         per_minute=120,
+        burst=20,  # of 40: other programs may ask with the same token
+        webhooks=shopify_hooks.webhooks(_api_of),
         probe=probe,
     ),
     oauth=OAuth(

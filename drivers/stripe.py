@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from drivers import stripe_hooks
 from drivers.base import Credential, Driver, raw_event
 from drivers.describe import (
     OAUTH_SETTINGS,
@@ -230,6 +231,7 @@ DRIVER = Driver(
         authorize=authorize,
         needs=needs,
         per_minute=1200,
+        webhooks=stripe_hooks.webhooks((*READERS, *sorted(REFUNDS)), API_VERSION),
         probe=lambda _: Fetch(name="account", url=f"{API}/v1/account"),
     ),
     oauth=OAuth(

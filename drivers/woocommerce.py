@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from drivers import woocommerce_hooks
 from drivers.base import Credential, Driver, fact, raw_event
 from drivers.describe import Api, Fetch, Page, Poll
 from drivers.read import currency, instant, integer, money, need, record, records, text
@@ -224,24 +225,24 @@ def delivery_key(v: Verified) -> str | None:
     return hashlib.sha256("|".join(told).encode() + b"|" + v.inbound.body).hexdigest()
 
 
-def _orders(settings: Mapping[str, Any]) -> str | None:
-    """Where the store lists its orders; None when nobody said where it is."""
+def _store(settings: Mapping[str, Any]) -> str:
+    """Where the store's API is. Raises MalformedError when nobody said so."""
     store = urlsplit(text(settings.get("store_url")) or text(settings.get("api_base_url")) or "")
-    path = f"{store.path.rstrip('/')}/wp-json/wc/v3/orders"
-    return f"{store.scheme}://{store.netloc}{path}" if store.netloc else None
+    if not store.netloc:
+        raise MalformedError("missing:settings.store_url")
+    return f"{store.scheme}://{store.netloc}{store.path.rstrip('/')}/wp-json/wc/v3"
 
 
 def probe(settings: Mapping[str, Any]) -> Fetch | None:
     """One order: the smallest thing that wants a key."""
-    orders = _orders(settings)
-    return Fetch(name="orders", url=f"{orders}?per_page=1") if orders else None
+    try:
+        return Fetch(name="orders", url=f"{_store(settings)}/orders?per_page=1")
+    except MalformedError:
+        return None
 
 
 def start_poll(cursor: Mapping[str, Any], now: datetime, settings: Mapping[str, Any]) -> Fetch:
     """Orders changed since the cursor; at first since an hour ago: history is no news."""
-    orders = _orders(settings)
-    if orders is None:
-        raise MalformedError("missing:settings.store_url")
     hour_ago = (now - timedelta(hours=1)).replace(tzinfo=None, microsecond=0)
     known = _naive(cursor.get("since"))
     after = (known - OVERLAP if known else hour_ago).isoformat()
@@ -254,7 +255,7 @@ def start_poll(cursor: Mapping[str, Any], now: datetime, settings: Mapping[str, 
     }
     return Fetch(
         name="orders",
-        url=f"{orders}?{urlencode(query)}",
+        url=f"{_store(settings)}/orders?{urlencode(query)}",
         cursor={"since": (known or hour_ago).isoformat(), "after": after, "page": 1},
     )
 
@@ -329,7 +330,9 @@ DRIVER = Driver(
         base_url="https://store.invalid",
         credentials=("consumer_key", "consumer_secret"),
         authorize=authorize,
-        per_minute=60,
+        per_minute=120,  # a limit of ours: the store has none, and its host may
+        burst=10,
+        webhooks=woocommerce_hooks.webhooks(_store),
         probe=probe,
     ),
     polls=(

@@ -146,7 +146,7 @@ async def wire(
     ingress = _ingress(settings, intake, directory, pressure, metrics, out, accounts)
     parts = Parts(store, history, directory, intake, ids, metrics, wall_clock)
     watch = open_watch(settings, parts, out.egress)
-    providers, work = _work(parts, registry, dispatcher, accounts, out.egress)
+    providers, work = _work(settings, keys, parts, registry, dispatcher, accounts, out.egress)
     return Services(
         settings=settings,
         store=store,
@@ -183,14 +183,16 @@ def _pressure(settings: Settings, store: Store, dispatcher: Dispatcher) -> Press
     return Pressure(store, dispatcher, max_backlog=settings.max_backlog, disk=disk)
 
 
-def _work(
+def _work(  # noqa: PLR0917 - parts of the one composition root
+    settings: Settings,
+    keys: Keys,
     parts: Parts,
     registry: Registry,
     dispatcher: Dispatcher,
     accounts: Accounts,
     egress: Egress,
 ) -> tuple[ProviderWork, _Work]:
-    providers = open_provider_work(parts, egress, accounts.refreshes)
+    providers = open_provider_work(parts, egress, accounts.refreshes, keys.vault, settings.base_url)
     store, history, directory, intake = parts.store, parts.history, parts.directory, parts.intake
     replays = Replays(store, history, registry, directory, dispatcher, intake, parts.ids)
     inside = {DEFER: Deferral(history, directory, intake).run, replays.kind: replays.run}
@@ -280,6 +282,7 @@ def _start(services: Services) -> list[asyncio.Task[None]]:
         "callers": services.callers.run,
         "retention": _retention(services).run,
         "polls": services.polls.ensure_all,
+        "subscriptions": services.subscriptions.ensure_all,
         "refreshes": services.refreshes.ensure_all,
         "checks": services.checks.ensure_all,
         "standing": services.standing.watch,
@@ -327,6 +330,7 @@ def _configured(services: Services, kind: str, ident: str) -> None:
     installation = services.directory.installation(ident) if kind == "installation" else None
     if installation is not None:
         services.errands.run("poll.ensure", services.polls.ensure(installation))
+        services.errands.run("subscribe.ensure", services.subscriptions.ensure(installation))
         services.errands.run("refresh.ensure", services.refreshes.ensure(installation))
         services.errands.run("check.ensure", services.checks.ensure(installation))
 

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Pace:
-    """At most `rate` a second on average, with bursts of up to one second's worth."""
+    """At most `rate` a second on average, with bursts of up to `burst` seconds' worth."""
 
     rate: float
     _due: float = 0.0
+    burst: float = 1.0
 
     def take(self, now: float) -> float:
         """0 and one is taken, or the seconds to wait and nothing is."""
-        step, burst = 1.0 / self.rate, max(1.0, 1.0 / self.rate)
+        step, burst = 1.0 / self.rate, max(self.burst, 1.0 / self.rate)
         due = max(self._due, now)
         wait = due + step - burst - now
         if wait > 1e-9:

@@ -178,7 +178,8 @@ class ProviderApi:
     def _caller(self, api: Api, installation: Installation) -> _Caller:
         caller = self._callers.get(installation.id)
         if caller is None:
-            made = _Caller(Pace(api.per_minute / 60))
+            rate = api.per_minute / 60
+            made = _Caller(Pace(rate, burst=api.burst / rate if api.burst else 1.0))
             caller = self._callers[installation.id] = made
         return caller
 

@@ -16,8 +16,10 @@ from gateway.metrics import Metrics
 from gateway.poll import POLL, Polls
 from gateway.provider_api import Access, ProviderApi
 from gateway.reconcile import RECONCILE, Reconciler
+from gateway.security import Vault
 from gateway.store.base import Store
 from gateway.store.history import History
+from gateway.subscriptions import SUBSCRIBE, UNSUBSCRIBE, Subscriptions
 from gateway.sweep import Sweeper
 from sinks.base import Http
 
@@ -42,6 +44,7 @@ class ProviderWork(NamedTuple):
     polls: Polls
     enrichment: Enrichment
     reconciler: Reconciler
+    subscriptions: Subscriptions
 
     @property
     def runners(self) -> Mapping[str, Runner]:
@@ -50,10 +53,14 @@ class ProviderWork(NamedTuple):
             POLL: self.polls.run,
             ENRICH: self.enrichment.run,
             RECONCILE: self.reconciler.run,
+            SUBSCRIBE: self.subscriptions.run,
+            UNSUBSCRIBE: self.subscriptions.run_end,
         }
 
 
-def open_provider_work(parts: Parts, http: Http, access: Access) -> ProviderWork:
+def open_provider_work(
+    parts: Parts, http: Http, access: Access, vault: Vault, base_url: str
+) -> ProviderWork:
     """Every part, over an open store."""
     api = ProviderApi(http, parts.now, time.monotonic, access)
     sweeper = Sweeper(parts.intake, api)
@@ -70,4 +77,7 @@ def open_provider_work(parts: Parts, http: Http, access: Access) -> ProviderWork
     reconciler = Reconciler(
         parts.store, parts.directory, sweeper, parts.ids, parts.now, parts.metrics
     )
-    return ProviderWork(api, polls, enrichment, reconciler)
+    subscriptions = Subscriptions(
+        parts.store, parts.directory, api, vault, base_url, parts.ids, parts.now
+    )
+    return ProviderWork(api, polls, enrichment, reconciler, subscriptions)

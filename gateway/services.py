@@ -46,6 +46,7 @@ from gateway.standing import Standing
 from gateway.store.base import Store
 from gateway.store.history import History
 from gateway.store.registry import Registry
+from gateway.subscriptions import Subscriptions
 from gateway.tracing import Tracing
 from sinks.base import Context
 
@@ -85,6 +86,7 @@ class Services:
     polls: Polls
     enrichment: Enrichment
     reconciler: Reconciler
+    subscriptions: Subscriptions
     oauth: OAuthFlow
     refreshes: Refreshes
     standing: Standing

@@ -57,6 +57,8 @@ class KnownSettings(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True)
 
     poll_interval: Annotated[float, Field(gt=0, le=MINUTES_IN_YEAR)] | None = None
+    subscribe: StrictBool | None = None
+    webhook_products: Annotated[list[Short], Field(max_length=500)] | None = None
     reconcile_interval: Annotated[float, Field(ge=0, le=MINUTES_IN_YEAR)] | None = None
     webhook_topics: Annotated[list[Short], Field(max_length=500)] | None = None
     api_version: Short | None = None

@@ -12,6 +12,7 @@ from gateway.api.times import api_time
 from gateway.credential_check import warnings as credential_warnings
 from gateway.models import Installation
 from gateway.security import mask
+from gateway.subscription_rules import told
 
 
 class PollData(BaseModel):
@@ -46,6 +47,19 @@ class ReconciliationData(BaseModel):
     error: str | None
 
 
+class SubscriptionData(BaseModel):
+    """The webhooks registered at the provider. `state`: `active`, `pending`, `failed` (it is tried
+    again), `manual` (somebody has to do it there) or `off`; `error`: why it failed, or in part, or
+    why it is manual.
+    """
+
+    state: str
+    url: str | None
+    topics: list[str]
+    ids: list[str]
+    error: str | None
+
+
 class InstallationData(BaseModel):
     """`auth_url`: where to authorise it, while it is `pending_auth`. `reason`: of an `error`.
     `warnings`: what will not work as it is configured. `polls`: [] for a driver whose provider
@@ -63,6 +77,7 @@ class InstallationData(BaseModel):
     settings: dict[str, Any]
     credentials: dict[str, str]
     warnings: list[str]
+    subscription: SubscriptionData
     polls: list[PollData] | None = None
     reconciliation: ReconciliationData | None = None
     created_at: str | None
@@ -88,6 +103,9 @@ def installation_data(
     if signs and not secrets:
         warnings.append("no `secret` is known: deliveries to the ingest URL are refused")
     warnings += credential_warnings(installation, ref.name, now)
+    subscribed = told(installation, base_url)
+    if subscribed.error and subscribed.state in {"active", "failed"}:
+        warnings.append(f"webhooks are missing at {ref.name}: {subscribed.error}")
     return InstallationData(
         id=installation.id,
         driver=ref,
@@ -100,6 +118,13 @@ def installation_data(
         settings=installation.settings,
         credentials={n: v if n in public else mask(v) for n, v in held.items()},
         warnings=warnings,
+        subscription=SubscriptionData(
+            state=subscribed.state,
+            url=subscribed.url,
+            topics=list(subscribed.topics),
+            ids=list(subscribed.ids),
+            error=subscribed.error,
+        ),
         polls=None if driver and driver.polls else [],
         created_at=api_time(installation.created_at),
         updated_at=api_time(installation.updated_at),

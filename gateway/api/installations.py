@@ -249,7 +249,9 @@ def _changed(call: Call, one: Installation, wish: InstallationChange) -> Install
 
 async def delete_installation(call: Call) -> web.Response:
     """Remove an installation: its ingest URL is gone, what it told stays on record."""
-    await call.services.directory.remove("installation", found_installation(call).id)
+    one = found_installation(call)
+    await call.services.subscriptions.end(one)
+    await call.services.directory.remove("installation", one.id)
     return web.Response(status=204)
 
 

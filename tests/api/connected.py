@@ -24,9 +24,10 @@ CREDENTIALS: dict[str, dict[str, str]] = {
 
 async def connect(api: Api, driver: str, provider: ProviderApi, **settings: Any) -> Any:
     """An installation of the driver, whose credentials were proven and whose lists were read once;
-    then it is polled only when asked to. The provider forgets that it was asked.
+    then it is polled only when asked to, and registers webhooks only where `subscribe` says so. The
+    provider forgets that it was asked.
     """
-    ours = {"api_base_url": provider.url, "poll_interval": 500}
+    ours = {"api_base_url": provider.url, "poll_interval": 500, "subscribe": False}
     ours |= {"shop": shopify.SHOP} if driver == "shopify" else {}
     made = await api.install(
         driver, settings=ours | settings, credentials=CREDENTIALS[driver], instance="loja"
@@ -93,6 +94,7 @@ async def deliver(
     installation: Any,
     body: Any,
     headers: dict[str, str] | None = None,
+    secret: str | None = None,
 ) -> Answer:
     """A webhook of the provider, signed as it signs those with such headers."""
     driver = BY_SLUG[installation["driver"]["slug"]]
@@ -100,7 +102,7 @@ async def deliver(
         {"Content-Type": "application/json", **(headers or {})},
         {},
         codec.dumps(body),
-        CREDENTIALS[driver.slug].get("secret", ""),
+        secret or CREDENTIALS[driver.slug].get("secret", ""),
         api.services.now() // 1_000_000,
     )
     driver.scheme.sign(draft)

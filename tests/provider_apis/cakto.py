@@ -49,6 +49,7 @@ class Cakto(ProviderApi):
         return [
             ("POST", f"{BASE}/token/", self.login),
             ("GET", f"{BASE}/webhook/event_history/", self.list),
+            ("GET", f"{BASE}/products/", lambda _: Reply({"results": [{"id": "p-1"}]})),
             ("GET", f"{BASE}/webhook/", self.list_hooks),
             ("POST", f"{BASE}/webhook/", self.add_hook),
             ("PUT", rf"{BASE}/webhook/(\d+)/", self.change_hook),
@@ -83,6 +84,7 @@ class Cakto(ProviderApi):
 
     def add_hook(self, asked: Asked) -> Reply:
         wish = asked.json
+        assert wish["products"]
         events = [{"id": n, "custom_id": name} for n, name in enumerate(wish["events"])]
         hook = self.hooks.add(**(wish | {"events": events, "fields": {"secret": "from-cakto"}}))
         return Reply(hook, 201)
