@@ -20,6 +20,7 @@ T = TypeVar("T")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="every fault in full, not in short")
     parser.addoption("--long", action="store_true", help="a thousand random faults, too")
+    parser.addoption("--minutes", type=float, default=20, help="at most, for each half of them")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -59,6 +60,11 @@ class Scene:
             if self._request.config.getoption("--long", default=False)
             else self.pick(short, full)
         )
+
+    @property
+    def minutes(self) -> float:
+        """What random faults may take."""
+        return float(self._request.config.getoption("--minutes", default=20))
 
     async def provider(self, *programs: Program, url: str = "", **sink: Any) -> Provider:
         """The provider of a shop whose events the witness gets (by way of `url`)."""

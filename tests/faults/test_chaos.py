@@ -21,16 +21,15 @@ from tests.store.waiting import until
 
 PER_FAULT = 100  # events
 SEED = 20261121
-SHORT = {"DELIVERY_TIMEOUT": "2"}
 
 
-async def rage(scene: Scene, chaos: Chaos, provider: Provider, minutes: float) -> tuple[int, float]:
+async def rage(scene: Scene, chaos: Chaos, provider: Provider) -> tuple[int, float]:
     """Fault after fault, each over so many events; gives how many, and how long all of it took to
     be well again.
     """
     faults = scene.of_three(6, 60, 500)
     each = scene.of_three(10, PER_FAULT, PER_FAULT)
-    done, ends = 0, time.monotonic() + minutes * 60
+    done, ends = 0, time.monotonic() + scene.minutes * 60
     provider.patience = 300.0
     async with provider.busy(posters=10, pause=scene.pick(0.02, 0.0)):
         while done < faults and time.monotonic() < ends:
@@ -45,8 +44,8 @@ async def rage(scene: Scene, chaos: Chaos, provider: Provider, minutes: float) -
     return done, time.monotonic() - healed
 
 
-async def finish(scene: Scene, chaos: Chaos, provider: Provider, minutes: float) -> None:
-    faults, recovery = await rage(scene, chaos, provider, minutes)
+async def finish(scene: Scene, chaos: Chaos, provider: Provider) -> None:
+    faults, recovery = await rage(scene, chaos, provider)
     node = chaos.nodes[0]
 
     async def nothing_waits() -> bool:
@@ -68,13 +67,12 @@ async def test_any_faults_on_one_node(node: Program, scene: Scene, tmp_path: Pat
     set_clock(clock, 0)
     node.command = (sys.executable, "-m", "tests.faults.launcher")
     node.variables["FAULTS_CLOCK"] = str(clock)
-    node.environ |= SHORT
     await node.start()
     async with proxy_to(scene.witness.url) as sink:
         provider = await scene.provider(node, url=sink.url)
         chance = random.Random(SEED)
         chaos = Chaos([node], scene.ledger, scene.witness, sink, chance, clock=clock)
-        await finish(scene, chaos, provider, minutes=12)
+        await finish(scene, chaos, provider)
         await node.end()
 
 
@@ -92,13 +90,13 @@ async def test_any_faults_on_three_nodes(
     async with AsyncExitStack() as stack:
         lines = [await stack.enter_async_context(proxy_to(database)) for _ in range(3)]
         three = [
-            (await nodes(f"{line.url}?command_timeout=2", 1, first=number, **SHORT))[0]
+            (await nodes(f"{line.url}?command_timeout=2", 1, first=number))[0]
             for number, line in enumerate(lines)
         ]
         sink = await stack.enter_async_context(proxy_to(scene.witness.url))
         provider = await scene.provider(*three, url=sink.url)
         chaos = Chaos(three, scene.ledger, scene.witness, sink, random.Random(SEED), lines)
         chaos.postgres = postgres
-        await finish(scene, chaos, provider, minutes=12)
+        await finish(scene, chaos, provider)
         for node in three:
             await node.end()
