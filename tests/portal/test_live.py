@@ -1,9 +1,12 @@
 """The live tail's socket opens for its own page and visitor, and for nobody else."""
 
+from pathlib import Path
+
 import aiohttp
 import pytest
+from pydantic import SecretStr
 
-from tests.api.rig import eventually
+from tests.api.rig import eventually, serving
 from tests.api.shop import opened
 from tests.portal.visitor import Visitor
 
@@ -49,6 +52,19 @@ async def test_events_come_in_order_until_the_key_is_revoked(
             ending = await socket.receive(timeout=10)
             assert ending.type is aiohttp.WSMsgType.CLOSE
             assert ending.data == 4401
+
+
+async def test_postgres_serves_the_same_pages(tmp_path: Path, postgres_db: str) -> None:
+    async with serving(tmp_path, store=SecretStr(postgres_db)) as api, Visitor.of(api) as visitor:
+        await visitor.sign_in()
+        shop = await opened(api)
+        url = f"{api.url}/portal/tail/loja"
+        async with visitor.session.ws_connect(url, headers={"Origin": api.url}) as socket:
+            event = await shop.order(1)
+            assert (await socket.receive_json(timeout=10))["id"] == event
+        for place in ("", "?window=7d", "/events", f"/events/{event}", "/failures/drift"):
+            assert (await visitor.see(place)).status == 200, place
+        assert (await visitor.see("/search?q=HP00000001", follow=False)).status == 303
 
 
 async def test_the_overview_counts_what_goes_through(visitor: Visitor) -> None:
