@@ -162,9 +162,66 @@ CLAIM: Schema = {
 }
 
 
+MILLISECONDS: Schema = {"type": "integer", "description": "Unix milliseconds."}
+# What `gateway.alarms` sends.
+ALERTS: Schema = {
+    "type": "object",
+    "description": "What went wrong since the message before. `text` is for people, a line each;"
+    " `more` were left out.",
+    "properties": {
+        "type": {"const": "comporta.alert"},
+        "id": TEXT,
+        "timestamp": MILLISECONDS,
+        "server_url": TEXT,
+        "text": TEXT,
+        "alerts": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "kind": TEXT | {"examples": ["sink.circuit_opened", "installation.error"]},
+                    "tenant": TEXT,
+                    "instance": {"type": ["string", "null"]},
+                    "subject": TEXT | {"examples": ["webhook/default"]},
+                    "reason": TEXT,
+                    "count": {"type": "integer", "minimum": 1},
+                    "first_at": MILLISECONDS,
+                    "last_at": MILLISECONDS,
+                },
+                "required": [
+                    *("kind", "tenant", "instance", "subject"),
+                    *("reason", "count", "first_at", "last_at"),
+                ],
+            },
+        },
+        "more": {"type": "integer", "minimum": 0},
+    },
+    "required": ["type", "id", "timestamp", "server_url", "text", "alerts", "more"],
+}
+SIGNED = ("webhook-id", "webhook-timestamp", "webhook-signature", "User-Agent")
+OPERATOR: Schema = {
+    "address": None,
+    "title": "Operator's webhook",
+    "description": "A POST to COMPORTA_ALERT_WEBHOOK_URL: sinks that are down or switched off,"
+    " installations that fail, quarantine, drift, deliveries that wait too long. A storm is one"
+    " message; each is tried again until it is answered by a 2xx.",
+    "messages": {
+        "alerts": {
+            "name": "alerts",
+            "payload": {"$ref": "#/components/schemas/Alerts"},
+            "headers": {
+                "type": "object",
+                "properties": {name: WEBHOOK_HEADERS[name] for name in SIGNED},
+            },
+        }
+    },
+}
+
+
 def document(server_url: str) -> Schema:
     """The whole document. `server_url`: where clients reach this server."""
-    schemas, names = dict(_schemas()), [*COMMERCE_NAMES, "messaging"]
+    schemas, names = dict(_schemas()) | {"Alerts": ALERTS}, [*COMMERCE_NAMES, "messaging"]
+    channels = {kind: _channel(kind, CHANNELS[kind], names) for kind in CHANNELS}
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -175,8 +232,15 @@ def document(server_url: str) -> Schema:
         },
         "defaultContentType": JSON,
         "servers": {"gateway": _server(server_url)},
-        "channels": {kind: _channel(kind, CHANNELS[kind], names) for kind in CHANNELS},
-        "operations": {f"deliver-{kind}": _operation(kind) for kind in CHANNELS},
+        "channels": channels | {"operator": OPERATOR},
+        "operations": {
+            f"deliver-{kind}": {
+                "action": "send",
+                "channel": {"$ref": f"#/channels/{kind}"},
+                "summary": f"What is told by {channel['title']}",
+            }
+            for kind, channel in (channels | {"operator": OPERATOR}).items()
+        },
         "components": {"schemas": dict(sorted(schemas.items()))},
     }
 
@@ -186,11 +250,6 @@ def _server(server_url: str) -> Schema:
     protocol = "wss" if parts.scheme == "https" else "ws"
     path = {"pathname": parts.path} if parts.path else {}
     return {"host": parts.netloc, "protocol": protocol, "description": "This gateway.", **path}
-
-
-def _operation(kind: str) -> Schema:
-    summary = f"An event is delivered by {CHANNELS[kind].title}"
-    return {"action": "send", "channel": {"$ref": f"#/channels/{kind}"}, "summary": summary}
 
 
 def _channel(kind: str, channel: Channel, names: Iterable[str]) -> Schema:

@@ -10,6 +10,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from sinks.signing import new_secret
+from tests.api.delivered import faults
 from tests.api.rig import Api, eventually, serving
 from tests.api.shop import opened
 from tests.sinks.receiver import Receiver, receiving
@@ -38,7 +39,9 @@ async def alarm(operator: Receiver, kind: str) -> dict[str, Any]:
     """The first alarm of a kind, once it is told."""
 
     async def told() -> dict[str, Any]:
-        found = [a for got in operator.got for a in json.loads(got.body)["alerts"]]
+        messages = [json.loads(got.body) for got in operator.got]
+        assert [f for m in messages for f in faults("operator", "alerts", "payload", m)] == []
+        found = [a for message in messages for a in message["alerts"]]
         return next((a for a in found if a["kind"] == kind), {})
 
     return await eventually(told)

@@ -101,7 +101,7 @@ function contents(spec, all) {
 function events(spec) {
   const names = Object.keys(spec.channels.webhook.messages).filter((name) => name !== "messaging");
   const rows = Object.values(spec.channels).map((channel) => el("tr", {},
-    el("td", {}, channel.title), el("td", {}, el("code", {}, channel.address || "the sink's url")),
+    el("td", {}, channel.title), el("td", {}, el("code", {}, channel.address || "a URL")),
     el("td", {}, spans(channel.description))));
   const head = el("tr", {}, ["Kind", "Address", "How"].map((name) => el("th", { scope: "col" }, name)));
   return [el("h2", {}, "What receivers get"), prose(spec.info.description),

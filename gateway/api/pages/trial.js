@@ -27,13 +27,14 @@ export function trial(base, method, path, operation, body) {
 
 async function ask(base, method, path, fields, area) {
   const query = new URLSearchParams();
+  const key = document.getElementById("key").value.trim();
+  const headers = key ? { apikey: key } : {};
   let address = path;
   for (const { parameter, input } of fields) {
     if (parameter.in === "path") address = address.replace(`{${parameter.name}}`, encodeURIComponent(input.value));
+    else if (input.value && parameter.in === "header") headers[parameter.name] = input.value;
     else if (input.value) query.append(parameter.name, input.value);
   }
-  const key = document.getElementById("key").value.trim();
-  const headers = key ? { apikey: key } : {};
   if (area) headers["Content-Type"] = "application/json";
   const asked = `${base}${address}${query.size ? `?${query}` : ""}`;
   const started = performance.now();
