@@ -91,7 +91,9 @@ SDK_HEADERS = {"apikey": KEY, "Content-Type": "application/json"}
 
 
 async def test_the_typescript_sdks_requests(server: Program, receiver: Receiver) -> None:
-    """npm's evolution-api-sdk: flat camel case, a slash at the end, always parses the answer."""
+    """npm's evolution-api-sdk 0.6.46 (github.com/gusnips/evolution-api-sdk at 8a6fa38): flat camel
+    case, a slash at the end, always parses the answer.
+    """
     body = {
         "enabled": True,
         "url": receiver.url,
@@ -112,3 +114,15 @@ async def test_the_typescript_sdks_requests(server: Program, receiver: Receiver)
     refused = await server.post(target, bad, SDK_HEADERS)
     assert refused.status == 400
     assert "url" in refused.json["response"]["message"][0][0]
+
+
+async def test_the_typescript_sdk_sets_what_it_has_no_words_for(server: Program) -> None:
+    """Its generic calls put the instance and a slash behind every path, too."""
+    for kind in ("websocket", "rabbitmq"):
+        body = json.dumps({"enabled": True, "events": EVENTS}).encode()
+        told = await server.post(f"{server.url}/{kind}/set/linha-1/", body, SDK_HEADERS)
+        assert (told.status, told.json["events"]) == (201, EVENTS), told.body
+        address = f"{server.url}/{kind}/find/linha-1/"
+        async with server.session.get(address, headers=SDK_HEADERS) as answer:
+            found = await answer.json()
+        assert (found["enabled"], found["events"]) == (True, EVENTS)
