@@ -26,18 +26,18 @@ MAKE = "SELECT comporta_make_days($1, $2, $3)"
 OVER = """
 SELECT parent, part, upto FROM days
 WHERE upto <= $1 AND part <> parent || '_before' ORDER BY upto, parent LIMIT 1"""
-# What is kept of a day: the requests of events that are still there or still being asked about, the
-# tries of deliveries that are still there. All by index: of an old day little is left.
+# What is kept of a day, by key: the requests of events that are still there or still being asked
+# about, the tries of deliveries that are still there. Of an old day little is left.
 KEPT = {
     "inbounds": """
-        SELECT i.* FROM {part} AS i WHERE i.outcome = 'enriching'
-        UNION ALL
-        SELECT i.* FROM {part} AS i WHERE i.outcome <> 'enriching' AND i.id IN (
-            SELECT e.inbound_id FROM events AS e WHERE e.id < $1)""",
+        SELECT i.id FROM {part} AS i WHERE i.outcome = 'enriching'
+        UNION SELECT i.id FROM events AS e JOIN {part} AS i ON i.id = e.inbound_id
+        WHERE e.id < $1 LIMIT $2""",
     "attempts": """
-        SELECT a.* FROM {part} AS a WHERE a.delivery_id IN (
-            SELECT d.id FROM deliveries AS d WHERE d.id < $1)""",
+        SELECT d.id FROM deliveries AS d WHERE d.id < $1
+        AND EXISTS (SELECT 1 FROM {part} AS a WHERE a.delivery_id = d.id) LIMIT $2""",
 }
+LOOK_SECONDS = 300.0  # for what is kept: nobody waits for that
 
 
 async def make(connections: Connections) -> None:
@@ -73,17 +73,16 @@ async def drop(connections: Connections, before: int) -> int:
 
 async def _drop(connection: Connection, parent: str, part: str, upto: str) -> bool:
     """One day; False when too much of it must be kept. The names are those we gave."""
-    kept = KEPT[parent].format(part=part)
-    count: int = await connection.fetchval(
-        f"SELECT count(*) FROM ({kept} LIMIT {MOST_KEPT + 1}) AS kept",  # noqa: S608 - as said
-        upto,
-    )
-    if count > MOST_KEPT:
+    look = KEPT[parent].format(part=part)
+    rows = await connection.fetch(look, upto, MOST_KEPT + 1, timeout=LOOK_SECONDS)
+    if len(rows) > MOST_KEPT:
         log.get().warning("days.kept", part=part, reason="too many of its rows are still needed")
         return False
     await connection.execute(f"ALTER TABLE {parent} DETACH PARTITION {part}")
-    await connection.fetch(f"INSERT INTO {parent} {kept}", upto)
+    # From here on everybody waits, so what is to be moved is known already.
+    move = f"INSERT INTO {parent} SELECT * FROM {part} WHERE {KEYS[parent]} = ANY($1::text[])"  # noqa: S608 - as said
+    await connection.fetch(move, [row[0] for row in rows])
     await connection.execute(f"DROP TABLE {part}")
     await connection.fetch("DELETE FROM days WHERE part = $1", part)
-    log.get().info("days.dropped", part=part, kept=count)
+    log.get().info("days.dropped", part=part, kept=len(rows))
     return True
