@@ -8,6 +8,7 @@ they tell nothing, and without them a provider's second try would bring everythi
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,8 @@ from gateway.person import Person, without
 from gateway.store import erase
 from gateway.store.base import Database
 from gateway.store.prune import NO_DATA
+
+AT_ONCE = 25  # rows that are looked at before others get their turn
 
 
 @dataclass(slots=True)
@@ -53,7 +56,9 @@ class Erasure:
         above = 0
         while rows := await erase.events_above(self.database, self.tenant, above):
             above = rows[-1][0]
-            for row in rows:
+            for number, row in enumerate(rows):
+                if number % AT_ONCE == 0:
+                    await asyncio.sleep(0)
                 if self._sees(row[1]) and self.person.is_in(bytes(row[5])):
                     await self._order(row)
 
@@ -84,11 +89,12 @@ class Erasure:
         above = ""
         while rows := await erase.inbounds_above(self.database, self.tenant, above):
             above = rows[-1][0]
-            found = [
-                ident
-                for ident, instance, *parts in rows
-                if self._sees(instance) and any(self.person.is_in(bytes(p or b"")) for p in parts)
-            ]
+            found = []
+            for number, (ident, instance, *parts) in enumerate(rows):
+                if number % AT_ONCE == 0:
+                    await asyncio.sleep(0)
+                if self._sees(instance) and any(self.person.is_in(bytes(p or b"")) for p in parts):
+                    found.append(ident)
             self.erased.inbounds += await erase.blank_inbounds(self.database, found)
 
     async def _attempts(self) -> None:
