@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from gateway.settings import Settings, variables
+from gateway.version import VERSION
 from tests.deploy.test_wheel import files_of_the_packages, shipped, wheel_of
 from tests.e2e.program import Program
 from tests.gateway.command import comporta, is_one_line, of
@@ -121,6 +122,7 @@ def test_compose_files_are_compose(name: str) -> None:
 @pytest.mark.parametrize("name", COMPOSE)
 def test_our_service_is_locked_down_and_its_settings_are_ours(name: str) -> None:
     service = filled((DEPLOY / name).read_text())["services"]["comporta"]
+    assert service["image"] == f"comporta:{VERSION}"
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]

@@ -16,6 +16,7 @@ import aiohttp
 import pytest
 
 from gateway.cli import app
+from gateway.settings import variables
 from tests.services import free_port
 from tests.test_architecture import ROOT
 
@@ -168,6 +169,12 @@ def test_what_a_page_links_to_is_there(name: str) -> None:
     links = re.findall(r"\]\(([^)]+)\)", page.read_text())
     ours = [link.partition("#")[0] for link in links if "://" not in link]
     assert [link for link in ours if link and not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_the_settings_a_page_names_are_settings(name: str) -> None:
+    said = set(re.findall(r"\b(COMPORTA_[A-Z][A-Z_]*[A-Z])\b", (ROOT / name).read_text()))
+    assert said <= set(variables())
 
 
 @pytest.mark.parametrize("name", PAPERS)
