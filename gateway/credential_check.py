@@ -18,10 +18,11 @@ from drivers import BY_SLUG
 from drivers.base import Driver
 from gateway.directory import Directory
 from gateway.ids import Ulids
+from gateway.job_state import add_sooner
 from gateway.models import Installation
 from gateway.provider_api import ApiError, ProviderApi
 from gateway.standing import Move, Standing
-from gateway.store.base import Job, Store
+from gateway.store.base import Job, NewJob, Store
 from schemas import codec
 from schemas.errors import NotFoundError
 
@@ -34,10 +35,6 @@ AHEAD = 7 * 86_400 * SECOND
 FIRST_PAUSE, LONGEST_PAUSE = 60.0, 3600.0
 LATEST = 1e11  # seconds since 1970: beyond what a date can be
 LONGEST_SLEEP = 86_400.0  # seconds, so that no clock has to be trusted for months
-
-PUT = """
-INSERT INTO jobs (id, kind, ukey, due_at, doc) VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (ukey) DO NOTHING RETURNING id"""
 
 
 class CredentialChecks:
@@ -73,12 +70,22 @@ class CredentialChecks:
         return None
 
     async def ensure(self, installation: Installation) -> None:
-        """Give an installation that is worth watching its job; one it has stays."""
+        """Give an installation that is worth watching its job; one it has comes no later."""
         if not _is_watched(installation):
             return
-        doc = codec.dumps({"installation_id": installation.id})
-        name, due = f"{CHECK}/{installation.id}", await self._store.database.now()
-        await self._store.database.write(PUT, self._ids(), CHECK, name, due, doc)
+        ends = ends_at(installation)
+        job = NewJob(
+            id=self._ids(),
+            kind=CHECK,
+            unique=f"{CHECK}/{installation.id}",
+            doc=codec.dumps({"installation_id": installation.id}),
+            due_in=0.0 if UNCHECKED in installation.info else self._until_warning(ends or 0),
+        )
+        await add_sooner(self._store.database, job)
+
+    def _until_warning(self, ends: int) -> float:
+        """Seconds, at most a day."""
+        return min(max(0.0, (ends - AHEAD - self._now()) / SECOND), LONGEST_SLEEP)
 
     async def ensure_all(self) -> None:
         """At start: every installation."""
@@ -126,7 +133,7 @@ class CredentialChecks:
         if ends is None or one.info.get(WARNED) == ends:
             return None
         if ends - AHEAD > self._now():
-            return min((ends - AHEAD - self._now()) / SECOND, LONGEST_SLEEP)
+            return self._until_warning(ends)
 
         def warned(current: Installation) -> Move:
             if ends_at(current) != ends:

@@ -15,6 +15,11 @@ ADD = """
 INSERT INTO jobs (id, kind, ukey, due_at, doc) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT DO NOTHING RETURNING id
 """
+SOONER = """
+INSERT INTO jobs (id, kind, ukey, due_at, doc) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (ukey) DO UPDATE SET due_at = excluded.due_at
+WHERE jobs.owner IS NULL AND jobs.due_at > excluded.due_at RETURNING id
+"""
 NAMED = "SELECT due_at, doc FROM jobs WHERE ukey = $1"
 HURRY = "UPDATE jobs SET due_at = $1 WHERE ukey = $2 AND owner IS NULL RETURNING id"
 KEEP = "UPDATE jobs SET doc = $1 WHERE id = $2 AND token = $3 AND owner IS NOT NULL RETURNING id"
@@ -26,9 +31,17 @@ class LeaseLostError(Exception):
 
 async def add_absent(database: Database, job: NewJob) -> bool:
     """Keep a job unless one has its name; gives whether it was new."""
+    return bool(await database.write(ADD, *await _row(database, job)))
+
+
+async def add_sooner(database: Database, job: NewJob) -> None:
+    """Keep a job; one that has its name stays as it is, but is due no later than this one."""
+    await database.write(SOONER, *await _row(database, job))
+
+
+async def _row(database: Database, job: NewJob) -> tuple[Any, ...]:
     due_at = await database.now() + round(job.due_in * 1_000_000)
-    made = (job.id, job.kind, job.unique, due_at, job.doc)
-    return bool(await database.write(ADD, *made))
+    return job.id, job.kind, job.unique, due_at, job.doc
 
 
 async def stored_docs(database: Database, names: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -23,11 +23,12 @@ from gateway.directory import Directory
 from gateway.driver_setup import oauth_client
 from gateway.ids import Ulids
 from gateway.intake import micros
+from gateway.job_state import add_sooner
 from gateway.models import Installation
 from gateway.provider_api import ApiError
 from gateway.security import digest
 from gateway.standing import Move, Standing
-from gateway.store.base import Job, Store
+from gateway.store.base import Job, NewJob, Store
 from gateway.token_endpoint import TokenEndpoint
 from schemas import codec
 from schemas.errors import NotFoundError, StoreUnavailableError
@@ -42,11 +43,6 @@ JUST_GOT = 60 * SECOND  # a token got in place of a refused one, refused at that
 SOON = 2.0
 NEVER = 1 << 62
 
-# An earlier time counts, a later one does not: the runner itself puts off what is not due.
-PUT = """
-INSERT INTO jobs (id, kind, ukey, due_at, doc) VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (ukey) DO UPDATE SET due_at = excluded.due_at
-WHERE jobs.owner IS NULL AND jobs.due_at > excluded.due_at RETURNING id"""
 HURRY = "UPDATE jobs SET due_at = $1, doc = $2 WHERE ukey = $3 AND owner IS NULL RETURNING id"
 
 
@@ -118,10 +114,18 @@ class Refreshes:
         held = Held.of(installation)
         if held is None or held.due == NEVER or not _is_kept(installation):
             return
-        database = self._store.database
-        due = await database.now() + max(0, held.due - self._now())
-        doc = codec.dumps({"installation_id": installation.id})
-        await database.write(PUT, self._ids(), REFRESH, _name(installation.id), due, doc)
+        wait = max(0, held.due - self._now()) / SECOND
+        await self._add(installation.id, {}, wait)
+
+    async def _add(self, ident: str, more: dict[str, str], wait: float) -> None:
+        job = NewJob(
+            id=self._ids(),
+            kind=REFRESH,
+            unique=_name(ident),
+            doc=codec.dumps({"installation_id": ident} | more),
+            due_in=wait,
+        )
+        await add_sooner(self._store.database, job)
 
     async def ensure_all(self) -> None:
         """At start: every installation."""
@@ -161,14 +165,12 @@ class Refreshes:
 
     async def _hurry(self, installation: Installation, held: Held) -> None:
         """Renew now, because this very token is of no use any more."""
-        await self.ensure(installation)
-        doc = {"installation_id": installation.id, "rejected": digest(held.text)}
+        rejected = {"rejected": digest(held.text)}
+        doc = codec.dumps({"installation_id": installation.id} | rejected)
         now = await self._store.database.now()
-        told = (now, codec.dumps(doc), _name(installation.id))
-        if not await self._store.database.write(HURRY, *told):
+        if not await self._store.database.write(HURRY, now, doc, _name(installation.id)):
             # A token without an end has no job yet; or somebody renews it at this moment.
-            put = (self._ids(), REFRESH, told[2], now, told[1])
-            await self._store.database.write(PUT, *put)
+            await self._add(installation.id, rejected, 0.0)
 
     async def run(self, job: Job) -> float | None:
         """Renew one token; see jobs.Runner. Goes on to the end even when it is told to stop."""

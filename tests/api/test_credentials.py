@@ -188,6 +188,29 @@ class TestUnreachable:
             await eventually(proven)
         assert await events(api) == []
 
+    async def test_it_is_proven_soon_though_its_end_is_watched_already(self, api: Api) -> None:
+        ends = (datetime.now(UTC) + timedelta(days=30)).isoformat()
+        async with authority() as provider:
+            knows(provider, "key-1", "key-2")
+            made = (await install(api, provider.url, "key-1", credentials_expire_at=ends)).data
+            path = f"/installations/{made['id']}"
+
+            async def watched() -> Any:
+                return await api.services.store.database.fetch(
+                    "SELECT due_at FROM jobs WHERE kind = 'check' AND owner IS NULL"
+                )
+
+            await eventually(watched)
+            away = {"api_base_url": f"http://127.0.0.1:{free_port()}"}
+            new = {"credentials": {"access_token": "key-2"}, "settings": away}
+            assert len((await api.patch(path, new)).data["warnings"]) == 1
+            await api.patch(path, {"settings": {"api_base_url": provider.url}})
+
+            async def proven() -> bool:
+                return not (await api.get(path)).data["warnings"]
+
+            await eventually(proven)
+
     async def test_it_is_an_error_once_the_provider_refuses_it(
         self, api: Api, monkeypatch: pytest.MonkeyPatch
     ) -> None:
