@@ -357,8 +357,8 @@ async def _stop(services: Services, tasks: list[asyncio.Task[None]]) -> None:
     with suppress(TimeoutError):  # what is not written are counters of the last seconds
         async with asyncio.timeout(FLUSH_SECONDS):
             await services.drift.flush()
-            await services.alarms.close()
             await services.key_use.flush()
+            await services.alarms.close()
     await services.egress.close()
     if services.tracing is not None:
         await asyncio.to_thread(services.tracing.close)

@@ -18,6 +18,7 @@ from gateway.tracing import Span, SpanKind
 from gateway.version import VERSION
 
 PATH = "/v1/traces"
+SECONDS = 3  # for the collector to take some spans; a stop may have to wait for that once
 KINDS = {
     "server": trace.SpanKind.SERVER,
     "internal": trace.SpanKind.INTERNAL,
@@ -75,5 +76,6 @@ def open_otel(endpoint: str) -> Otel:
     url = endpoint if endpoint.endswith(PATH) else endpoint.rstrip("/") + PATH
     resource = Resource.create({"service.name": "comporta", "service.version": VERSION})
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=url, timeout=10)))
+    exporter = OTLPSpanExporter(endpoint=url, timeout=SECONDS)
+    provider.add_span_processor(BatchSpanProcessor(exporter))
     return Otel(provider)
