@@ -86,6 +86,7 @@ class Alarms:
         self._heard: dict[Key, Alarm] = {}
         self._quiet: dict[Key, float] = {}
         self._left_out = 0
+        self._untold: tuple[str, bytes] | None = None
         self._wake = asyncio.Event()
 
     @property
@@ -120,15 +121,19 @@ class Alarms:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), TICK)
             await asyncio.sleep(min(GATHER, address.interval))
-            ident, body = self._message(address, self._due())
-            await self._tell(address, ident, body)
+            self._untold = self._message(address, self._due())
+            await self._tell(address, *self._untold)
+            self._untold = None
             await asyncio.sleep(address.interval)
 
     async def close(self) -> None:
-        """Try once more to tell what was heard last."""
-        due = self._due()
-        if self._address is not None and due:
-            ident, body = self._message(self._address, due)
+        """Try once more to tell what nobody took yet, and what was heard last."""
+        if self._address is None:
+            return
+        messages, due = [self._untold] if self._untold else [], self._due()
+        if due:
+            messages.append(self._message(self._address, due))
+        for ident, body in messages:
             await self._post(self._address, ident, body, timeout=LAST_TRY)
 
     def _due(self) -> list[Alarm]:

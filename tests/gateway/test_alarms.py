@@ -167,6 +167,21 @@ async def test_the_last_words_are_told_at_the_end(operator: Receiver) -> None:
     assert messages(operator)[0]["alerts"][0]["subject"] == "webhook/default"
 
 
+async def test_a_message_under_way_is_tried_once_more_at_the_end(operator: Receiver) -> None:
+    operator.answer = lambda _: web.Response(status=500)
+    async with running(operator.url) as (alarms, told):
+        alarms.hear(an_alarm())
+        await until(lambda: told == ["failed"])
+        operator.answer = lambda _: web.Response()
+        alarms.hear(an_alarm("nats/default"))
+        await alarms.close()
+
+    first, again, last = operator.got
+    assert first.headers["webhook-id"] == again.headers["webhook-id"]
+    assert json.loads(last.body)["alerts"][0]["subject"] == "nats/default"
+    assert told == ["failed", "sent", "sent"]
+
+
 async def test_a_forbidden_address_is_not_reached(operator: Receiver) -> None:
     async with running("http://169.254.169.254/latest") as (alarms, told):
         alarms.hear(an_alarm())
