@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from gateway import samples
+from tests.e2e.deliveries import SECRET, kiwify
 from tests.e2e.program import KEY, SECRET_KEYS, Answer, Program, program
 from tests.sinks.receiver import Receiver, until
 
@@ -228,3 +229,22 @@ async def test_no_secret_is_in_what_it_wrote_or_said(run: Run, receiver: Receive
     for path in files:
         assert list(secrets.found_in(path.read_bytes())) == [], path
     assert len(secrets.known) > 30
+
+
+async def test_who_was_erased_is_in_no_file(embedded: Program) -> None:
+    """Neither in the tables nor in what SQLite keeps of pages it no longer uses."""
+    server = embedded
+    await server.start()
+    made = await server.install("kiwify", "loja", SECRET)
+    sample = json.loads(kiwify(1).body)
+    email = sample["Customer"]["email"]
+    for number in range(40):
+        assert (await kiwify(number).post(server, made["ingest_url"])).status == 200
+    database = server.folder / "data" / "comporta.db"
+    done = await server.data("POST", "/privacy/erase", {"email": email})
+    assert (done["events"], done["inbounds"]) == (40, 40)
+    assert await server.end() == 0
+
+    assert database.stat().st_size > 100_000
+    assert not database.with_name("comporta.db-wal").exists()
+    assert email.encode() not in database.read_bytes().lower()

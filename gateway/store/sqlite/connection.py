@@ -92,6 +92,8 @@ def open_writer(path: Path, tuning: Tuning) -> apsw.Connection:
     connection.execute("PRAGMA checkpoint_fullfsync = ON")
     connection.execute("PRAGMA journal_size_limit = 67108864")
     connection.execute("PRAGMA foreign_keys = ON")
+    # What is purged or erased leaves the file, not only the tables.
+    connection.execute("PRAGMA secure_delete = ON")
     return connection
 
 
