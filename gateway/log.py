@@ -112,7 +112,7 @@ def configure(level: str, style: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(numeric),
-        logger_factory=structlog.PrintLoggerFactory(_Stdout()),  # type: ignore[arg-type]  # all it uses of a file
+        logger_factory=structlog.WriteLoggerFactory(_Stdout()),  # type: ignore[arg-type]  # all it uses of a file
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=max(numeric, logging.WARNING), handlers=[_Libraries()], force=True)
