@@ -2,6 +2,7 @@
 
 import os
 import socket
+import subprocess
 import sys
 import time
 from contextlib import closing, suppress
@@ -64,7 +65,7 @@ async def test_names_that_nobody_resolves_burn_no_tries(
 ) -> None:
     hosts = tmp_path / "hosts"
     hosts.write_text("127.0.0.1 localhost\n")
-    node.command = (*with_own_names(tmp_path, hosts), sys.executable, "-m", "gateway")
+    how = give_own_names(node, tmp_path, hosts)
     with silent_name_server():
         await node.start(ALLOW_TARGETS=f"127.0.0.0/8,{NAME}")
         provider = await scene.provider(node, url=scene.witness.url.replace("127.0.0.1", NAME))
@@ -79,16 +80,23 @@ async def test_names_that_nobody_resolves_burn_no_tries(
         recovery = time.monotonic() - healed
     found = await scene.audit(node)
     assert not found.dead
-    scene.report("dead DNS", found, recovery=recovery, note="no tries burnt")
+    scene.report("dead DNS", found, recovery=recovery, note=f"no tries burnt; {how}")
     await node.end()
 
 
-def with_own_names(folder: Path, hosts: Path) -> tuple[str, ...]:
-    """What to put before a command, so that it resolves names as these files say."""
+def give_own_names(node: Program, folder: Path, hosts: Path) -> str:
+    """Have the program resolve names as this file says; gives how, where that may be refused."""
     servers = folder / "resolv.conf"
     servers.write_text(f"nameserver {DEAD}\noptions timeout:1 attempts:1\n")
     as_root = () if os.geteuid() == 0 else ("--map-root-user",)
-    return ("unshare", *as_root, "--mount", "sh", "-c", OWN_NAMES, "sh", str(servers), str(hosts))
+    own = ("unshare", *as_root, "--mount", "sh", "-c", OWN_NAMES, "sh", str(servers), str(hosts))
+    with suppress(OSError):
+        if subprocess.run([*own, "true"], check=False, capture_output=True).returncode == 0:
+            node.command = (*own, sys.executable, "-m", "gateway")
+            return "a mount namespace"
+    node.command = (sys.executable, "-m", "tests.faults.launcher")
+    node.variables["FAULTS_HOSTS"] = str(hosts)
+    return "by the launcher: mounting was refused"
 
 
 def silent_name_server() -> Any:
