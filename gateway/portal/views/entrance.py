@@ -24,6 +24,7 @@ async def show_sign_in(page: Page) -> web.Response:
 
 
 def _form(page: Page, wanted: str, status: int = 200, wrong: str = "") -> web.Response:
+    page.principal = None  # who shows another key that does not fit sees what a visitor sees
     errors = {"key": wrong} if wrong else {}
     return page.show("sign_in.html", status, wanted=wanted, errors=errors)
 

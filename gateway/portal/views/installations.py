@@ -55,6 +55,8 @@ async def choose_driver(page: Page) -> web.Response:
 async def _new_form(
     page: Page, slug: str, status: int, error: RequestError | None = None
 ) -> web.Response:
+    if not slug:
+        raise NotFoundError(page.say("There is no such driver."))
     driver = (await page.ask("GET", f"/drivers/{quoted(slug)}"))["data"]
     known = BY_SLUG.get(driver["slug"])
     oauth = known.oauth if known else None
