@@ -85,7 +85,10 @@ def _made(answer: web.StreamResponse) -> dict[str, str]:
     body = answer.body if isinstance(answer, web.Response) else None
     if not isinstance(body, bytes) or answer.content_type != "application/json":
         return {}
-    told = orjson.loads(body)
+    try:
+        told = orjson.loads(body)
+    except orjson.JSONDecodeError:  # a lone surrogate: no id of ours
+        return {}
     data = told.get("data", told) if isinstance(told, dict) else {}
     found = data if isinstance(data, dict) else {}
     return {k: v for k in ("id", "instance") if isinstance(v := found.get(k), str)}
