@@ -52,6 +52,21 @@ def test_a_changed_callback_is_not(change: dict[str, str]) -> None:
     assert not check_callback({}, SECRET, NOW)
 
 
+def test_a_token_is_proven_where_the_shop_is_known() -> None:
+    assert DRIVER.api
+    assert DRIVER.api.probe
+    fetch = DRIVER.api.probe({"shop": "casa", "api_version": "2026-10"})
+    assert fetch
+    place = "https://casa.myshopify.com/admin/api/2026-10/orders.json"
+    assert fetch.url == f"{place}?status=any&limit=1"
+    assert DRIVER.api.probe({}) is None
+
+
+def test_a_scope_to_write_implies_the_one_to_read() -> None:
+    token = read_token({"access_token": "shpat_x", "scope": "write_orders,read_customers"}, NOW)
+    assert token.scopes == ("write_orders", "read_customers", "read_orders")
+
+
 def test_granted_scopes_are_separated_by_commas() -> None:
     answer = {"access_token": "shpat_x", "scope": "read_orders,read_customers", "expires_in": 3600}
     token = read_token(answer | {"refresh_token": "shprt_x"}, NOW)

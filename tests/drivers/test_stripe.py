@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
+
 from drivers.stripe import API_VERSION, DRIVER, READERS, needs, read_poll, start_poll
 from drivers.verify import restore
 from schemas.request import Inbound
@@ -64,3 +66,24 @@ def test_a_look_back_begins_at_the_time_asked_for() -> None:
     assert poll.since
     query = parse_qs(urlsplit(poll.start(poll.since(NOW), NOW, {}).url).query)
     assert query["created[gte]"] == ["1795262100"]
+
+
+@pytest.mark.parametrize(
+    ("scope", "granted"),
+    [
+        ("read_only", ("read_only",)),
+        ("read_write", ("read_write", "read_only")),
+        (None, None),
+    ],
+)
+def test_a_connected_account_is_named_by_its_token(
+    scope: str | None, granted: tuple[str, ...] | None
+) -> None:
+    assert DRIVER.oauth
+    assert DRIVER.oauth.read_token
+    told = {"access_token": "sk_x", "refresh_token": "rt_x", "scope": scope}
+    token = DRIVER.oauth.read_token(told | {"stripe_user_id": "acct_1"}, NOW)
+    assert (token.scopes, token.extra, token.expires_at) == (granted, {"account": "acct_1"}, None)
+    assert DRIVER.oauth.read_token(told, NOW).extra == {}
+    with pytest.raises(ValueError, match="empty"):
+        DRIVER.oauth.read_token({"access_token": None}, NOW)

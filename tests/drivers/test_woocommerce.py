@@ -76,3 +76,12 @@ def test_calls_carry_key_and_secret() -> None:
     assert DRIVER.api
     headers = DRIVER.api.authorize({"consumer_key": "ck_é", "consumer_secret": "cs_1"})
     assert headers == {"Authorization": "Basic Y2tfw6k6Y3NfMQ=="}
+
+
+def test_a_key_is_proven_where_the_store_is_known() -> None:
+    assert DRIVER.api
+    assert DRIVER.api.probe
+    fetch = DRIVER.api.probe({"store_url": "https://example.com/loja/"})
+    assert fetch
+    assert fetch.url == "https://example.com/loja/wp-json/wc/v3/orders?per_page=1"
+    assert DRIVER.api.probe({}) is None
