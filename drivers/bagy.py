@@ -6,7 +6,7 @@ https://basedeconhecimento.bagy.com.br/hc/pt-br/categories/23326946048660
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -262,9 +262,10 @@ def _orders(cursor: Mapping[str, Any], now: datetime, _settings: Mapping[str, An
     return Fetch(name="orders", url=f"{API}/orders?{query}")
 
 
-def _carts(_cursor: Mapping[str, Any], _now: datetime, _settings: Mapping[str, Any]) -> Fetch:
+def _carts(cursor: Mapping[str, Any], _now: datetime, _settings: Mapping[str, Any]) -> Fetch:
     """Every abandoned cart: this list knows no filter, and always has 25 a page."""
-    return Fetch(name="abandoned_carts", url=f"{API}/checkout/abandoned?page=1")
+    url = f"{API}/checkout/abandoned?page=1"
+    return Fetch(name="abandoned_carts", url=url, cursor={"known": cursor.get("updated_at")})
 
 
 def _read(answer: Any, cursor: Mapping[str, Any]) -> Page:
@@ -277,6 +278,19 @@ def _read(answer: Any, cursor: Mapping[str, Any]) -> Page:
         cursor={"updated_at": newest.isoformat()} if newest else {},
         more={"page": str(here + 1)} if here < last else {},
     )
+
+
+def _read_carts(answer: Any, cursor: Mapping[str, Any]) -> Page:
+    """Those of days before the newest known are no news, however long ago they were told."""
+    page, known = _read(answer, cursor), instant(cursor.get("known"))
+    times = [instant(item.get("updated_at")) for item in page.items]
+    items = tuple(
+        item
+        for item, at in zip(page.items, times, strict=True)
+        if known is None or at is None or at > known - STALE
+    )
+    kept = {"known": cursor.get("known")} if page.more else {}
+    return replace(page, items=items, cursor={**page.cursor, **kept})
 
 
 def _polled(subject: str) -> Any:
@@ -329,7 +343,7 @@ DRIVER = Driver(
         Poll(
             name="abandoned_carts",
             start=_carts,
-            read=_read,
+            read=_read_carts,
             inbound=_polled("checkout.abandoned"),
             interval_minutes=60,
         ),

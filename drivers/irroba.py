@@ -20,7 +20,19 @@ from drivers.base import Credential, Driver, fact
 from drivers.describe import Api, Fetch, Page, Poll, Token
 from drivers.irroba_data import cart_data, order_data
 from drivers.people import plain
-from drivers.read import BRAZIL, dig, first, flag, instant, need, number, record, records, text
+from drivers.read import (
+    BRAZIL,
+    dig,
+    first,
+    flag,
+    instant,
+    latest,
+    need,
+    number,
+    record,
+    records,
+    text,
+)
 from drivers.verify import UrlOnly
 from schemas import codec
 from schemas.errors import MalformedError
@@ -63,6 +75,7 @@ NAMES = tuple(
     "order.chargeback order.invoiced order.shipped order.delivered".split()
 )
 TOKEN_LIFE = timedelta(minutes=30)
+LATE_CARTS = timedelta(days=2)  # that a cart may be listed after it was left
 
 
 def normalize(v: Verified) -> Sequence[Event]:
@@ -217,6 +230,21 @@ def _read(answer: Any, cursor: Mapping[str, Any]) -> Page:
     return Page(items=tuple(_rows(answer)), cursor=cursor)
 
 
+def _read_carts(answer: Any, cursor: Mapping[str, Any]) -> Page:
+    """The list holds every cart there ever was: those of days before the newest known are no news,
+    however long ago they were told.
+    """
+    carts, known = _rows(answer), instant(cursor.get("added"))
+    added = [instant(cart.get("date_added")) for cart in carts]
+    items = [
+        cart
+        for cart, at in zip(carts, added, strict=True)
+        if known is None or at is None or at > known - LATE_CARTS
+    ]
+    newest = latest(known, *added)
+    return Page(items=tuple(items), cursor={"added": newest.isoformat()} if newest else {})
+
+
 def _polled(row: Any, now: datetime) -> Inbound:
     return Inbound("GET", {"content-type": ("application/json",)}, {}, codec.dumps(row), now)
 
@@ -265,6 +293,6 @@ DRIVER = Driver(
             inbound=_polled,
             interval_minutes=60,
         ),
-        Poll(name="abandoned_carts", start=_carts, read=_read, inbound=_polled),
+        Poll(name="abandoned_carts", start=_carts, read=_read_carts, inbound=_polled),
     ),
 )

@@ -12,7 +12,7 @@ from pydantic import Field
 from gateway.api.doc import Doc
 from gateway.api.installation_answer import found_installation, shown
 from gateway.api.installation_shape import InstallationData
-from gateway.api.paging import Data
+from gateway.api.paging import Data, refuse
 from gateway.api.route import Call, Route
 from gateway.api.text import Body
 from gateway.driver_setup import driver_of
@@ -24,7 +24,7 @@ HOUR = 3_600_000_000  # microseconds
 
 
 class Reconciliation(Body):
-    """`hours`: how far to look back. Providers do not keep what they list for ever."""
+    """`hours`: how far to look back, at most as long as facts are known (COMPORTA_DEDUPE_DAYS)."""
 
     hours: Annotated[int, Field(strict=True, ge=1, le=24 * 90)] = 24
 
@@ -55,6 +55,11 @@ async def reconcile(call: Call) -> web.Response:
         name = driver.name if driver else one.driver
         raise ConflictError(f"{name} has no list that its webhooks could be compared with")
     _refuse_unaskable(one, "reconciling")
+    known = call.services.settings.dedupe_days * 24
+    if wish.hours > known:
+        raise refuse(
+            "hours", f"what is older than {known:g} hours may have been told and forgotten"
+        )
     await call.services.reconciler.start(one, call.services.now() - wish.hours * HOUR)
     call.services.jobs.wake()
     return await shown(call, one, 202)

@@ -177,7 +177,7 @@ async def test_what_cannot_be_compared_says_why(
         assert (answer.status, "not active" in answer.body["message"]) == (409, True)
 
 
-@pytest.mark.parametrize("hours", [0, -1, 2161, "24", None, 1.5])
+@pytest.mark.parametrize("hours", [0, -1, 2161, 721, "24", None, 1.5])
 async def test_a_look_back_is_bounded(api: Api, hours: Any) -> None:
     shop = await api.install("pagarme", credentials={"secret": "u:p", "secret_key": "sk_1"})
     answer = await api.post(f"/installations/{shop['id']}/reconcile", {"hours": hours})

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from drivers import appmax, bling, irroba, troquecommerce
+from drivers import appmax, bagy, bling, irroba, troquecommerce
 from drivers.base import Driver
 from drivers.describe import Api
 from drivers.verify import restore
@@ -194,3 +194,31 @@ def test_troquecommerces_answer_counts_its_pages() -> None:
     assert (last.more, last.cursor) == ({}, {"since": NOW.isoformat()})
     nothings: tuple[Any, ...] = (None, "x", [], {"list": {}})
     assert [poll.read(nothing, start).items for nothing in nothings] == [(), (), (), ()]
+
+
+@pytest.mark.parametrize(
+    ("driver", "made", "whole"),
+    [
+        (irroba.DRIVER, "date_added", lambda rows: {"success": "true", "data": rows}),
+        (
+            bagy.DRIVER,
+            "updated_at",
+            lambda rows: {"data": rows, "meta": {"current_page": 1, "last_page": 2}},
+        ),
+    ],
+    ids=["irroba", "bagy"],
+)
+def test_carts_of_long_ago_are_news_only_at_first(driver: Driver, made: str, whole: Any) -> None:
+    [poll] = [one for one in driver.polls if one.name == "abandoned_carts"]
+    old, fresh = {made: "2026-10-01 10:00:00"}, {made: "2026-11-21 08:00:00"}
+    answer, last = whole([fresh, old, {}]), {"data": [], "success": "true"}
+
+    def swept(cursor: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any]]:
+        page = poll.read(answer, {**cursor, **poll.start(cursor, NOW, {}).cursor})
+        return page.items, poll.read(last, page.cursor).cursor
+
+    items, kept = swept({})
+    assert items == (fresh, old, {})
+    again, _ = swept(kept)
+    assert again == (fresh, {}), "told long ago, and perhaps forgotten"
+    assert poll.read(last, {}).cursor == {}
