@@ -328,7 +328,9 @@ def _deliveries_heard(services: Services, topic: str, _payload: str) -> None:
 def _configured(services: Services, kind: str, ident: str) -> None:
     """An installation that may want to be polled, or its token to be renewed."""
     installation = services.directory.installation(ident) if kind == "installation" else None
-    if installation is not None:
+    if installation is None:
+        services.provider_api.forget(ident)
+    else:
         services.errands.run("poll.ensure", services.polls.ensure(installation))
         services.errands.run("subscribe.ensure", services.subscriptions.ensure(installation))
         services.errands.run("refresh.ensure", services.refreshes.ensure(installation))

@@ -21,7 +21,7 @@ from gateway.jobs import DONE, Done
 from gateway.metrics import Metrics
 from gateway.models import Installation
 from gateway.provider_api import ApiError, ProviderApi
-from gateway.store.base import EventLog, Job, NewInbound
+from gateway.store.base import Job, NewInbound, Store
 from gateway.store.history import History
 from gateway.store.prune import EXPIRED
 from schemas import codec
@@ -34,6 +34,10 @@ FIRST_PAUSE, LONGEST_PAUSE = 5.0, 900.0
 AT_ONCE = 4  # deliveries of one installation
 CALLS = 2  # that one takes, as a guess of when a turn comes
 LONGEST_TURN = 60.0
+ABANDON = """
+UPDATE inbounds SET outcome = 'ignored', reason = 'its installation was removed'
+WHERE id = $1 AND outcome = 'enriching' RETURNING id
+"""
 
 
 @dataclass(slots=True)
@@ -49,7 +53,7 @@ class Enrichment:
 
     def __init__(  # noqa: PLR0917 - parts of one composition root
         self,
-        event_log: EventLog,
+        store: Store,
         history: History,
         directory: Directory,
         intake: Intake,
@@ -57,7 +61,7 @@ class Enrichment:
         now: Callable[[], int],
         metrics: Metrics,
     ) -> None:
-        self._log, self._history, self._directory = event_log, history, directory
+        self._store, self._history, self._directory = store, history, directory
         self._intake, self._api, self._now, self._metrics = intake, api, now, metrics
         self._queues: dict[str, _Queue] = {}
 
@@ -68,6 +72,7 @@ class Enrichment:
         doc = codec.loads(job.doc)
         installation = self._directory.installation(doc["installation_id"])
         if installation is None or installation.driver not in BY_SLUG:
+            await self._store.database.write(ABANDON, doc["inbound_id"])
             return None
         queue = self._queues.setdefault(installation.id, _Queue())
         if queue.running >= AT_ONCE:
@@ -108,7 +113,7 @@ class Enrichment:
             pause = self._pause(doc, row, error)
             if pause is not None:
                 self._metrics.enriched(driver.slug, "waits" if error.waits else "failed")
-                await self._log.finish_job(job, again_in=pause, doc=codec.dumps(doc))
+                await self._store.log.finish_job(job, again_in=pause, doc=codec.dumps(doc))
                 return DONE
             receipt, outcome = self._given_up(driver, row, verified, error), "given_up"
         await self._intake.again(installation, row, receipt, finishes=(job.id, job.token))

@@ -66,7 +66,7 @@ def open_provider_work(
     sweeper = Sweeper(parts.intake, api)
     polls = Polls(parts.store, parts.directory, sweeper, parts.ids, parts.now, parts.metrics)
     enrichment = Enrichment(
-        parts.store.log,
+        parts.store,
         parts.history,
         parts.directory,
         parts.intake,

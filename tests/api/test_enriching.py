@@ -211,3 +211,22 @@ async def test_a_refusal_with_a_200_is_no_answer(api: Api, monkeypatch: pytest.M
         assert "enrichment_error" not in told["extra"]
         assert (await shown(api, shop))["status"] == "active"
         assert not refused
+
+
+async def test_what_waits_for_an_installation_that_is_removed_waits_no_more(api: Api) -> None:
+    async with serving_api(Bling()) as bling:
+        shop = await connect(api, "bling", bling)
+        busy_for(bling, 99, too_many(after=600))
+        await thin(api, shop, 7)
+        await eventually(lambda: jobs(api))
+        await api.delete(f"/installations/{shop['id']}")
+        await api.services.store.database.write(
+            "UPDATE jobs SET due_at = 0 WHERE kind = 'enrich' RETURNING id"
+        )
+        api.services.jobs.wake()
+
+        async def ignored() -> bool:
+            [one] = (await api.get("/processing/webhooks")).data
+            return (one["outcome"], one["reason"]) == ("ignored", "its installation was removed")
+
+        await eventually(ignored)
