@@ -1,9 +1,10 @@
 """One event to all six kinds at once, each read by a client that knows nothing of us."""
 
 import asyncio
+import json
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aio_pika
@@ -23,6 +24,17 @@ from tests.sinks.queues import SECRET as AWS_SECRET
 from tests.sinks.receiver import Receiver
 
 PATIENCE = 60.0
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+TRACED = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
+
+
+def described(kind: str, body: str | bytes, headers: dict[str, Any] | None) -> str:
+    """The id of a message that is as documented, and goes on with its provider's trace."""
+    ident = assert_as_described(kind, body, headers)
+    of_provider = not json.loads(body)["event"].startswith("sink.")
+    if of_provider and headers is not None:
+        assert headers["traceparent"][3:35] == TRACE, kind
+    return ident
 
 
 @dataclass
@@ -41,15 +53,21 @@ class Far:
 
     async def by_webhook(self) -> set[str]:
         for got in self.hook.got:
-            assert_as_described("webhook", got.body, dict(got.headers))
+            described("webhook", got.body, dict(got.headers))
         return set(ids(self.hook))
 
     async def by_pusher(self) -> set[str]:
         events = self.channels.events
-        return {assert_as_described("pusher", event.data, None) for event in events}
+        for event in events:
+            if "traceparent" in event.headers:  # a call with several events is of several traces
+                assert event.headers["traceparent"][3:35] == TRACE
+        return {described("pusher", event.data, None) for event in events}
 
     async def by_websocket(self) -> set[str]:
         assert self.listener
+        traced = [f["traceparent"] for f in self.listener.frames if "traceparent" in f]
+        assert {trace[3:35] for trace in traced} <= {TRACE}
+        assert bool(traced) is bool(self.listener.frames)
         return set(self.listener.ids)
 
     async def by_nats(self) -> set[str]:
@@ -58,7 +76,7 @@ class Far:
             subject = f"{self.instance}.order.paid"
             puller = await connection.jetstream().pull_subscribe(subject)
             messages = await puller.fetch(100, timeout=1)
-            return {assert_as_described("nats", m.data, m.headers) for m in messages}
+            return {described("nats", m.data, m.headers) for m in messages}
         except (nats_client.errors.TimeoutError, nats_client.js.errors.NotFoundError):
             return set()
         finally:
@@ -74,7 +92,7 @@ class Far:
                 while message := await queue.get(fail=False):
                     assert message.delivery_mode is aio_pika.DeliveryMode.PERSISTENT
                     headers = dict(message.headers)
-                    ident = assert_as_described("rabbitmq", message.body, headers)
+                    ident = described("rabbitmq", message.body, headers)
                     assert message.message_id == ident
                     self.queued.add(ident)
                     await message.ack()
@@ -95,10 +113,7 @@ class Far:
         answer = client.receive_message(
             QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0, MessageAttributeNames=["All"]
         )
-        return {
-            assert_as_described("sqs", m["Body"], _attributes(m))
-            for m in answer.get("Messages", [])
-        }
+        return {described("sqs", m["Body"], _attributes(m)) for m in answer.get("Messages", [])}
 
 
 def _attributes(message: Any) -> dict[str, Any]:
@@ -174,6 +189,8 @@ async def test_each_kind_gets_the_event_and_a_dead_broker_costs_the_others_nothi
 
 async def posted(program: Program, url: str, numbers: range) -> set[str]:
     """Post orders; the ids of their events."""
-    answers = [await kiwify(number).post(program, url) for number in numbers]
+    orders = [kiwify(number) for number in numbers]
+    traced = [replace(order, headers=order.headers | TRACED) for order in orders]
+    answers = [await order.post(program, url) for order in traced]
     assert {a.status for a in answers} == {200}
     return {a.json["events"][0]["id"] for a in answers}
