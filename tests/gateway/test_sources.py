@@ -2,6 +2,8 @@
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.sources import FAILURES, MOST_FRIENDS, MOST_SOURCES, Attempts, Sources
 from schemas.errors import TooManyRequestsError
@@ -108,3 +110,19 @@ def test_memory_is_bounded() -> None:
 
     assert len(attempts._due) == MOST_SOURCES
     assert len(attempts._friends) == MOST_FRIENDS
+
+
+ODD = st.text(st.sampled_from("0123456789abcdef.:[]%,/ x\u0661"), max_size=60)
+
+
+@given(ODD, st.sampled_from(["10.0.0.1", "fd00::1", "203.0.113.9", "::ffff:10.0.0.1", ""]))
+def test_any_word_of_a_proxy_gives_an_address_or_none(forwarded: str, peer: str) -> None:
+    from ipaddress import ip_address
+
+    headers = _multi([("X-Forwarded-For", forwarded)])
+    source = Sources(PROXIES).of(
+        make_mocked_request("GET", "/", headers=headers).clone(remote=peer)
+    )
+
+    assert not source or str(ip_address(source)) == source
+    Attempts(Clock()).failed(source)
