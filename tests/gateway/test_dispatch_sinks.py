@@ -1,10 +1,12 @@
 """What the dispatcher makes of sinks that change, break, go and come back."""
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from gateway import dispatch
 from gateway.lane import Lane
@@ -185,6 +187,23 @@ async def test_when_a_sink_is_back_what_was_put_off_does_not_wait(
         receiver.answer = answering(200)
 
         await reaches(line, succeeded=30)
+
+
+async def test_what_follows_one_that_was_given_up_says_so_to_its_receiver(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    receiver.answer = lambda _: web.Response(status=500 if len(receiver.got) == 1 else 200)
+    async with pipeline(tmp_path) as line:
+        await line.sink(url=receiver.url, ordered=True, retry=())
+        await line.emit(key="order-1")
+        await reaches(line, dead=1)
+        await line.emit(key="order-1")
+        await line.emit(key="order-2")
+
+        await reaches(line, dead=1, succeeded=2)
+
+        told = [json.loads(got.body).get("gap", False) for got in receiver.got]
+        assert told == [False, True, False]
 
 
 async def test_processes_share_the_rate_of_a_sink(tmp_path: Path, receiver: Receiver) -> None:
