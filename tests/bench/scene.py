@@ -43,9 +43,9 @@ async def side(module: str) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def gateway(store: str = "", *, workers: int = 1, **environ: str) -> AsyncIterator[Program]:
-    """A started gateway; `store`: the URL of a PostgreSQL, empty for SQLite."""
+    """A started gateway, logging as it does by itself. `store`: a PostgreSQL's URL, else SQLite."""
     with tempfile.TemporaryDirectory() as folder:
-        more = {"LOG_LEVEL": "warning", "LEASE_SECONDS": "15", "MAX_BACKLOG": "5000000"} | environ
+        more = {"LEASE_SECONDS": "15", "MAX_BACKLOG": "5000000"} | environ
         if store:
             more |= {"STORE": store, "WORKERS": str(workers)}
         async with program(Path(folder), **more) as running:
