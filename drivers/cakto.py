@@ -290,7 +290,7 @@ DRIVER = Driver(
         authorize=bearer,
         login=_login,
         token=granted,
-        burst=5,
+        burst=10,
         webhooks=WEBHOOKS,
     ),
     polls=(

@@ -106,9 +106,9 @@ async def test_pages_are_followed_by_their_links(api: Api) -> None:
         assert len(lists) == 3
 
 
-async def test_a_sweep_waits_where_it_was_told_to_and_goes_on_there(gateway: Api) -> None:
+async def test_a_sweep_waits_where_it_was_told_to_and_goes_on_there(api: Api) -> None:
     async with serving_api(WooCommerce()) as woo:
-        shop = await connect(gateway, "woocommerce", woo)
+        shop = await connect(api, "woocommerce", woo)
         first = datetime.now(UTC) - timedelta(minutes=30)
         for number in range(150):
             at = (first + timedelta(seconds=number)).strftime("%Y-%m-%dT%H:%M:%S")
@@ -119,13 +119,13 @@ async def test_a_sweep_waits_where_it_was_told_to_and_goes_on_there(gateway: Api
                 woo.first.append(too_many(after=2))
 
         woo.on_ask = busy_at_the_second_page
-        await polled(gateway, shop)
+        await polled(api, shop)
 
         assert woo.statuses == [200, 429, 200]
         asked = [a.query["modified_after"] for a in woo.asked]
         assert asked[0] < asked[1] == asked[2], "the page that was read is not read again"
         assert woo.asked[2].at - woo.asked[1].at >= 2
-        assert len(await events(gateway, shop)) == 150
+        assert len(await events(api, shop)) == 150
 
 
 async def test_a_long_list_is_read_in_turns(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,33 +138,33 @@ async def test_a_long_list_is_read_in_turns(api: Api, monkeypatch: pytest.Monkey
         await come(api, shop, *(("order.created", str(n)) for n in range(1, 8)))
 
 
-async def test_what_happened_while_it_was_off_is_found_afterwards(gateway: Api) -> None:
+async def test_what_happened_while_it_was_off_is_found_afterwards(api: Api) -> None:
     async with serving_api(WooCommerce()) as woo:
         early = (datetime.now(UTC) - timedelta(hours=3)).strftime("%Y-%m-%dT%H:%M:%S")
-        shop = await connect(gateway, "woocommerce", woo)
+        shop = await connect(api, "woocommerce", woo)
         woo.put(1)
-        await polled(gateway, shop)
-        await gateway.services.store.database.write(
+        await polled(api, shop)
+        await api.services.store.database.write(
             "UPDATE jobs SET doc = $1 WHERE ukey = $2 RETURNING id",
             f'{{"installation_id":"{shop["id"]}","list":"orders","cursor":{{"since":"{early}"}},'
             f'"pause":30000.0}}'.encode(),
             f"poll/{shop['id']}/orders",
         )
-        await gateway.post(f"/installations/{shop['id']}/disable")
+        await api.post(f"/installations/{shop['id']}/disable")
         two_hours_ago = (datetime.now(UTC) - timedelta(hours=2)).strftime("%Y-%m-%dT%H:%M:%S")
         woo.put(2, at=two_hours_ago)
-        await gateway.services.polls.hurry(
-            gateway.services.directory.installation(shop["id"])  # type: ignore[arg-type]  # it is there
+        await api.services.polls.hurry(
+            api.services.directory.installation(shop["id"])  # type: ignore[arg-type]  # it is there
         )
 
         async def parked() -> bool:
-            return not (await shown(gateway, shop))["polls"]
+            return not (await shown(api, shop))["polls"]
 
-        gateway.services.jobs.wake()
+        api.services.jobs.wake()
         await eventually(parked)
         asked = len(woo.asked)
-        await gateway.post(f"/installations/{shop['id']}/enable")
-        await come(gateway, shop, ("order.paid", "1"), ("order.paid", "2"))
+        await api.post(f"/installations/{shop['id']}/enable")
+        await come(api, shop, ("order.paid", "1"), ("order.paid", "2"))
         assert len(woo.asked) > asked
 
 

@@ -64,7 +64,11 @@ async def are_told_once(program: Program, receiver: Receiver, keys: set[str]) ->
     assert {got.headers["webhook-id"] for got in receiver.got} == {e["id"] for e in events}
 
 
-@pytest.mark.parametrize("point", ["", "after_commit:5"])
+@pytest.mark.parametrize(
+    ("store", "point"),
+    [("sqlite", ""), ("sqlite", "after_commit:5"), ("postgres", "")],
+    indirect=["store"],
+)
 async def test_killed_in_the_middle_of_enrichment(
     comporta: Program, receiver: Receiver, point: str
 ) -> None:
