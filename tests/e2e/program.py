@@ -80,7 +80,7 @@ class Program:
         assert self.process
         async with asyncio.timeout(PATIENCE):
             while True:
-                assert self.process.returncode is None, self.log
+                assert self.process.returncode is None, self.log[-4000:]
                 with contextlib.suppress(aiohttp.ClientError):
                     if (await self.call("GET", "/readyz")).status == 200:
                         return

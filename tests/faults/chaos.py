@@ -18,6 +18,7 @@ from tests.faults.witness import Witness, take
 from tests.services import Postgres
 
 LONGEST = 3.0  # seconds; longer than the lease of the programs, which is two
+STARTS = 5
 CRASH_SECONDS = 4.0  # to come to a point of the path
 
 Fault = Callable[[], Awaitable[None]]
@@ -94,7 +95,13 @@ class Chaos:
 
         async def start() -> None:
             with self.ledger.fault():
-                await node.start()
+                # As whoever supervises it would: one that finds no database when it starts, ends.
+                for _ in range(STARTS):
+                    await node.launch()
+                    with suppress(AssertionError):
+                        await node.ready()
+                        return
+            raise AssertionError(f"it does not start: {node.log[-2000:]}")
 
         def done(task: asyncio.Task[None]) -> None:
             if not task.cancelled() and task.exception() is None:

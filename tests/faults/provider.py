@@ -15,6 +15,7 @@ from tests.e2e.program import Program
 from tests.faults.ledger import Ledger
 
 PATIENCE = 60.0
+WAITS = 8.0  # seconds for an answer; then it tells again
 AGAIN = 0.05  # seconds until it tells an order again; real ones take longer
 LOST = (OSError, aiohttp.ClientError, TimeoutError)
 INSTANCE = "loja-1"
@@ -33,11 +34,9 @@ class Provider:
         self.path = urlsplit(ingest_url).path
         self._ledger = ledger
         self._numbers = count()
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=8)
-        )
+        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         self._stopping = False
-        self.patience = PATIENCE
+        self.patience, self.waits = PATIENCE, WAITS
         self.answers: Counter[int] = Counter()
         self.wrong: list[str] = []
         self.known: set[int] = set()
@@ -52,7 +51,10 @@ class Provider:
         made = kiwify(number)
         url = program.url + self.path + made.query
         try:
-            async with self._session.post(url, data=made.body, headers=made.headers) as answer:
+            within = aiohttp.ClientTimeout(total=self.waits)
+            async with self._session.post(
+                url, data=made.body, headers=made.headers, timeout=within
+            ) as answer:
                 if answer.status == 200:
                     [event] = (await answer.json())["events"]
                     self._ledger.acknowledge(f"order-{number:06d}", event["id"])

@@ -65,7 +65,8 @@ async def test_a_hundred_copies_at_once_are_one_event(
     """Told to two nodes, as a provider does behind a balancer that repeats what it sends."""
     both = await nodes(postgres_db, 2)
     provider = await scene.provider(*both)
-    tries = scene.pick(2, 20)
+    provider.waits = 60.0  # however busy the machine: every copy is to be answered
+    tries = scene.pick(1, 20)
     for number in range(tries):
         statuses = await asyncio.gather(*(provider.tell(number) for _ in range(COPIES)))
         assert statuses == [200] * COPIES

@@ -70,7 +70,7 @@ async def test_a_hundred_hung_sinks_cost_the_others_nothing(node: Program, scene
     """Everything has arrived at the healthy one before a single hung one has been given up."""
     silent = Silent()
     async with talking(silent.talk) as port:
-        await node.start(DELIVERY_TIMEOUT="30")
+        await node.start(DELIVERY_TIMEOUT="60")
         provider = await scene.provider(node)
         await hang(node, INSTANCE, port, concurrency=2)
         await provider.tell_all(range(20))
