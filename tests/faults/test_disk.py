@@ -193,9 +193,9 @@ async def test_a_lock_of_another_process(node: Program, scene: Scene) -> None:
         await provider.insist(5)
         recovery = time.monotonic() - freed
     assert meanwhile > 10
-    scene.must_be_within(slowest, 0.1)
     await scene.all_arrived()
     note = f"slowest health page {1000 * slowest:.0f} ms"
     found = await scene.audit(node)
     assert not found.duplicates
     scene.report("locked by another", found, recovery=recovery, note=note)
+    scene.must_be_within(slowest, 0.1)

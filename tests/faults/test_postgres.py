@@ -62,10 +62,10 @@ async def test_a_restart_under_load(
             recovery = max(recovery, time.monotonic() - back)
     await scene.all_arrived()
     assert not provider.wrong
-    scene.must_be_within(recovery, 10)
     note = {"stop": "fast restart", "kill": "killed"}[how]
     found = await scene.audit(node)
     scene.report("PostgreSQL gone", found, tries=tries, recovery=recovery, note=note)
+    scene.must_be_within(recovery, 10)
 
 
 @pytest.mark.fault(10)
