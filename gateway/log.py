@@ -85,10 +85,20 @@ class _Stdout:
             sys.stdout.flush()
 
 
+def _is_a_strangers(record: logging.LogRecord) -> bool:
+    """Whether this is about a request that breaks HTTP. It was answered 400; logged, it would show
+    what was sent, as often as somebody likes.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    return type(error).__module__ == "aiohttp.http_exceptions"
+
+
 class _Libraries(logging.Handler):
     """What libraries log goes the way of our own lines."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        if _is_a_strangers(record):
+            return
         trace = logging.Formatter().formatException(record.exc_info) if record.exc_info else None
         told = {"exception": trace} if trace else {}
         message = record.getMessage()

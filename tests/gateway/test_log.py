@@ -128,6 +128,20 @@ def test_libraries_log_in_the_same_style(capsys: pytest.CaptureFixture[str]) -> 
     assert "'postgres://[redacted]@db/x'" in str(line["exception"])
 
 
+def test_a_request_that_breaks_http_is_not_logged(capsys: pytest.CaptureFixture[str]) -> None:
+    from aiohttp.http_exceptions import BadHttpMessage
+
+    log.configure("info", "json")
+    for error in (BadHttpMessage("apikey: cmp_secret\\0"), ValueError("ours")):
+        try:
+            raise error
+        except (BadHttpMessage, ValueError):
+            logging.getLogger("aiohttp.server").exception("Error handling request")
+
+    (line,) = lines(capsys)
+    assert "ours" in str(line["exception"])
+
+
 def test_a_closed_output_costs_nobody_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     class Gone(io.StringIO):
         def write(self, _: str) -> int:
