@@ -114,9 +114,9 @@ async def hanging(node: Program, scene: Scene, silent: Silent, port: int) -> Asy
 
     await hang(node, OTHER, port, sinks := scene.pick(10, SINKS))
     shop = await node.install("kiwify", OTHER, SECRET)
-    await post_all(node, shop["ingest_url"], range(scene.pick(2, 20)))
+    await post_all(node, shop["ingest_url"], range(events := scene.pick(2, 20)))
     # They are one host here, to which connections are bounded.
-    await until(lambda: len(silent.open) >= min(sinks * PARALLEL, MANY))
+    await until(lambda: len(silent.open) >= min(sinks * min(events, PARALLEL), MANY))
     yield
     for number in range(sinks):
         await node.call("DELETE", f"/webhook/set/{OTHER}/hung-{number}")
