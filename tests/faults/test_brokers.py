@@ -6,7 +6,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ import aiohttp
 import nats as nats_client
 import pytest
 from aiohttp import web
+from nats.js.errors import NotFoundError
 
 from tests.e2e.program import Program
 from tests.faults.conftest import Scene
@@ -172,12 +173,11 @@ class Stream:
         """All of it, from the beginning."""
         found = list(self.gone)
         async with connected(self.server) as (_, stream):
-            puller = await stream.pull_subscribe(self.subject)
-            try:
+            # No stream: it was deleted, and nothing has arrived yet for which it is made again.
+            with suppress(TimeoutError, NotFoundError):
+                puller = await stream.pull_subscribe(self.subject)
                 while messages := await puller.fetch(100, timeout=0.5):
                     found += [arrival(m.headers["Nats-Msg-Id"], m.data) for m in messages]
-            except TimeoutError:
-                pass
         self.arrivals = found
 
     async def delete(self) -> None:

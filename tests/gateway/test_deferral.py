@@ -77,6 +77,7 @@ class World:
         self.services = await wire(settings, keys, store, Metrics("test"), self.ids)
 
     async def stop(self) -> None:
+        await self.parts.dispatcher.stop(0)
         await self.parts.egress.close()
         await self.parts.store.close()
 
