@@ -152,7 +152,8 @@ async def test_what_a_refused_call_means(
     assert not isinstance(outcome, Delivered)
     assert word in outcome.reason
     if isinstance(outcome, Retry):
-        assert outcome.after == (9 if "429" in outcome.reason or "503" in outcome.reason else None)
+        is_busy = "HTTP 429" in outcome.reason or "HTTP 503" in outcome.reason
+        assert outcome.after == (9 if is_busy else None)
 
 
 async def test_one_bad_message_does_not_spoil_the_others(far: Far, context: Context) -> None:
