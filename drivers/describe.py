@@ -149,7 +149,9 @@ class OAuth:
     `authorize_url` and `token_url` may hold `{shop}`: the host that `shop` reads from an
     installation's settings, None where they name none that may be trusted with the client's secret.
     `redirect_uri`: which requests name where the owner comes back to (`never`: the provider knows
-    it from its own settings). `client_auth`: how the client identifies itself at the token
+    it from its own settings). `pkce`: it is known to take PKCE's parameters, whether it checks them
+    or not (RFC 6749, section 3.1, has servers ignore what they do not know; not all do).
+    `client_auth`: how the client identifies itself at the token
     endpoint; `token_headers` are sent there beside it, `token_params` with the code.
     `check_callback`: the provider's own proof on the callback query (Shopify's hmac), given the
     query, the client secret and the time.

@@ -279,6 +279,9 @@ DRIVER = Driver(
         scope_separator=",",
         shop=shop_of,
         redirect_uri="authorize",
+        # Not documented, and taken: Nango sends it to both endpoints, as it does wherever it is not
+        # refused. https://github.com/NangoHQ/nango/blob/master/packages/providers/providers.yaml
+        pkce=True,
         client_auth="json",
         token_params={"expiring": "1"},
         read_token=read_token,

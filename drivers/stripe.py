@@ -239,6 +239,10 @@ DRIVER = Driver(
         token_url="https://connect.stripe.com/oauth/token",  # noqa: S106 — reason: an address
         scopes=("read_only",),
         redirect_uri="authorize",
+        # Not documented (https://docs.stripe.com/connect/oauth-reference), and taken: Nango sends
+        # it here, and leaves it out for Stripe Apps, whose endpoints are others and refuse it.
+        # https://github.com/NangoHQ/nango/blob/master/packages/providers/providers.yaml
+        pkce=True,
         read_token=read_token,
     ),
     polls=(

@@ -10,6 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from gateway import samples
+from gateway.oauth import challenge
 from tests.api.owner import REDIRECT, Owner, query_of
 from tests.api.rig import PUBLIC, Answer, Api, eventually, serving
 from tests.provider_apis.oauth import (
@@ -59,6 +60,14 @@ async def test_what_is_asked_is_what_each_provider_documents(anyone: Owner) -> N
     callback = f"{PUBLIC}/oauth/{anyone.driver}/callback"
 
     common = {"response_type": "code", "client_id": CLIENT_ID, "state": query["state"]}
+    proof: dict[str, dict[str, str]] = {"challenge": {}, "verifier": {}}
+    if anyone.driver != "bling":
+        verifier = sent.get("code_verifier", "")
+        proof["challenge"] = {
+            "code_challenge": challenge(verifier),
+            "code_challenge_method": "S256",
+        }
+        proof["verifier"] = {"code_verifier": verifier}
     code = {"grant_type": "authorization_code", "code": sent["code"]}
     client = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
     expected: dict[str, tuple[str, dict[str, str], dict[str, str]]] = {
@@ -78,8 +87,8 @@ async def test_what_is_asked_is_what_each_provider_documents(anyone: Owner) -> N
     page, asked, form = expected[anyone.driver]
     assert place.scheme == "https"
     assert place.netloc + place.path == page
-    assert query == asked
-    assert sent == form
+    assert query == asked | proof["challenge"]
+    assert sent == form | proof["verifier"]
 
 
 async def test_tokens_are_sealed_at_rest(owner: Owner) -> None:

@@ -1,13 +1,15 @@
 """The state of an authorization: signed, good once, for an hour; and PKCE beside it."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
 
-from drivers import BY_SLUG
 from gateway.api.oauth_page import BEGIN_AGAIN, TEXTS
 from tests.api.owner import Owner, query_of
+from tests.api.rig import Api
+from tests.provider_apis.oauth import Shopify, Stripe, authority
 
 
 class TestState:
@@ -104,23 +106,41 @@ class TestState:
         assert (await owner.comes_back(query)).status == 302
 
 
-async def test_pkce_is_used_where_a_driver_says_so(
-    owner: Owner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bling = BY_SLUG["bling"]
-    assert bling.oauth
-    with_pkce = replace(bling, oauth=replace(bling.oauth, pkce=True))
-    monkeypatch.setattr("gateway.oauth_flow.BY_SLUG", {**BY_SLUG, "bling": with_pkce})
-    monkeypatch.setattr("gateway.api.oauth.driver_of", lambda _: with_pkce)
-    made = await owner.installs()
-    asked = query_of(made["auth_url"])
-    shown = await owner.authorises(made)
+class TestPkce:
+    """Shopify and Stripe Connect as they are; their servers here check the verifier."""
 
-    assert asked["code_challenge_method"] == "S256"
-    assert shown["status"] == "active"  # the provider checked the verifier
-    (sent,) = owner.provider.asked
-    assert len(sent["code_verifier"]) == 43
-    assert sent["code_verifier"] not in made["auth_url"]
+    @pytest.fixture(params=["shopify", "stripe"])
+    async def proving(self, api: Api, request: pytest.FixtureRequest) -> AsyncIterator[Owner]:
+        kind = {"shopify": Shopify, "stripe": Stripe}[request.param]
+        async with authority(kind) as provider:
+            owner = Owner(api, provider, request.param)
+            await owner.configures()
+            yield owner
+
+    async def test_the_code_is_good_for_whoever_began(self, proving: Owner) -> None:
+        made = await proving.installs()
+        asked = query_of(made["auth_url"])
+        shown = await proving.authorises(made)
+
+        assert asked["code_challenge_method"] == "S256"
+        assert shown["status"] == "active"
+        (sent,) = proving.provider.asked
+        assert len(sent["code_verifier"]) == 43
+        assert sent["code_verifier"] not in made["auth_url"]
+
+    async def test_a_code_of_somebody_else_is_worth_nothing(self, proving: Owner) -> None:
+        """What PKCE is for: a code that was stolen elsewhere, put into our callback."""
+        made, other = await proving.installs(), await proving.installs()
+        query = proving.provider.grant(made["auth_url"])
+        codes = proving.provider.codes
+        (code,) = codes
+        codes[code] = replace(codes[code], challenge=query_of(other["auth_url"])["code_challenge"])
+        await proving.comes_back(query)
+        shown = await proving.looks_at(made)
+
+        assert shown["status"] == "error"
+        assert "invalid_grant" in shown["reason"]
+        assert proving.stored(made).oauth == {}
 
 
 @pytest.mark.parametrize(
