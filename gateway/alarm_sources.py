@@ -16,8 +16,7 @@ from gateway.dispatch import Dispatcher
 from gateway.drift import Drift
 from gateway.lane import Clocks
 from gateway.models import Installation
-from gateway.provider_work import Parts
-from gateway.settings import Settings
+from gateway.parts import Parts
 from gateway.standing import Standing
 from gateway.store.base import Store
 from gateway.version import VERSION
@@ -135,9 +134,9 @@ class Watch(NamedTuple):
     alarm_sources: AlarmSources
 
 
-def open_watch(settings: Settings, parts: Parts, http: Http) -> Watch:
+def open_watch(parts: Parts, http: Http) -> Watch:
     """The alarms of a process, told to whom the settings name, and where they come from."""
-    address = None
+    settings, address = parts.settings, None
     if settings.alert_webhook_url:
         address = Address(
             url=settings.alert_webhook_url,

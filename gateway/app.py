@@ -36,7 +36,6 @@ from gateway.delivery import Delivery, delivery
 from gateway.directory import DEFAULT_TENANT, Directory
 from gateway.dispatch import Dispatcher
 from gateway.drift import Drift
-from gateway.egress import Egress
 from gateway.gauges import Gauges
 from gateway.ids import Ulids
 from gateway.ingress import Ingress
@@ -50,9 +49,10 @@ from gateway.models import Tenant
 from gateway.oauth_refresh import REFRESH
 from gateway.outbound import Outbound, open_outbound
 from gateway.pace import Paces
+from gateway.parts import Parts
 from gateway.portal.mount import mount as mount_portal
 from gateway.pressure import Pressure
-from gateway.provider_work import Parts, ProviderWork, open_provider_work
+from gateway.provider_work import ProviderWork, open_provider_work
 from gateway.replay import Replays
 from gateway.retention import Ages, Retention
 from gateway.security import EVERYTHING, Principal, digest
@@ -130,43 +130,59 @@ async def wire(
     settings: Settings, keys: Keys, store: Store, metrics: Metrics, ids: Ulids
 ) -> Services:
     """Every part, over an open store, with the configuration loaded."""
-    registry, history = Registry(store.database, store.notify), History(store.database)
-    directory, errands = Directory(registry, keys.vault), Errands()
+    registry = Registry(store.database, store.notify)
+    parts = Parts(
+        settings=settings,
+        keys=keys,
+        store=store,
+        registry=registry,
+        history=History(store.database),
+        directory=Directory(registry, keys.vault),
+        ids=ids,
+        now=wall_clock,
+        metrics=metrics,
+    )
+    errands = Errands()
     # First listen, then load: a change in between would never be heard of.
-    store.listen(partial(_config_heard, directory, errands))
-    await _load(directory)
-    out = open_outbound(settings, keys, store, history, directory, metrics, wall_clock)
-    sending = await _delivery(settings, store, registry, directory, out, metrics)
-    dispatcher, clock = sending.dispatcher, time.monotonic
-    drift = Drift(registry, metrics.drift, ids, wall_clock)
-    intake = Intake(store.log, directory, dispatcher, drift, ids, observe=metrics.appended)
+    store.listen(partial(_config_heard, parts.directory, errands))
+    await _load(parts.directory)
+    return await _services(parts, errands)
+
+
+async def _services(parts: Parts, errands: Errands) -> Services:
+    settings, store, metrics, ids = parts.settings, parts.store, parts.metrics, parts.ids
+    out = open_outbound(parts)
+    sending = await _delivery(parts, out)
+    dispatcher = sending.dispatcher
+    drift = Drift(parts.registry, metrics.drift, ids, parts.now)
+    intake = Intake(store.log, parts.directory, dispatcher, drift, ids, observe=metrics.appended)
     pressure = _pressure(settings, store, dispatcher)
     sending.notices.listen(Announcer(intake, errands))
-    accounts = open_accounts(settings, keys, store, directory, intake, out.egress, ids, wall_clock)
-    ingress = _ingress(settings, intake, directory, pressure, metrics, out, accounts)
-    parts = Parts(store, history, directory, intake, ids, metrics, wall_clock)
-    watch = open_watch(settings, parts, out.egress)
-    providers, work = _work(settings, keys, parts, registry, dispatcher, accounts, out.egress)
+    accounts = open_accounts(parts, intake, out.egress)
+    ingress = _ingress(parts, intake, pressure, out, accounts)
+    watch = open_watch(parts, out.egress)
+    providers = open_provider_work(parts, intake, out.egress, accounts.refreshes)
+    work = _work(parts, intake, dispatcher, accounts, providers)
     return Services(
         settings=settings,
         store=store,
-        registry=registry,
-        history=history,
-        directory=directory,
+        registry=parts.registry,
+        history=parts.history,
+        directory=parts.directory,
         intake=intake,
         ingress=ingress,
         drift=drift,
-        key_use=KeyUse(directory),
-        callers=Callers.of(settings, store.database, keys.vault, ids, wall_clock),
+        key_use=KeyUse(parts.directory),
+        callers=Callers.of(parts),
         pressure=pressure,
         metrics=metrics,
-        gauges=Gauges(metrics, store.database, directory, dispatcher, sending.circuits, clock),
-        vault=keys.vault,
+        gauges=Gauges(parts, dispatcher, sending.circuits, time.monotonic),
+        vault=parts.keys.vault,
         chats=Chats(store.database),
         ids=ids,
-        now=wall_clock,
+        now=parts.now,
         random=os.urandom,
-        admin_digest=digest(keys.admin_key),
+        admin_digest=digest(parts.keys.admin_key),
         admin=Principal(DEFAULT_TENANT, "admin", "admin", frozenset({EVERYTHING})),
         errands=errands,
         **sending._asdict(),
@@ -183,59 +199,44 @@ def _pressure(settings: Settings, store: Store, dispatcher: Dispatcher) -> Press
     return Pressure(store, dispatcher, max_backlog=settings.max_backlog, disk=disk)
 
 
-def _work(  # noqa: PLR0917 - parts of the one composition root
-    settings: Settings,
-    keys: Keys,
+def _work(
     parts: Parts,
-    registry: Registry,
+    intake: Intake,
     dispatcher: Dispatcher,
     accounts: Accounts,
-    egress: Egress,
-) -> tuple[ProviderWork, _Work]:
-    providers = open_provider_work(parts, egress, accounts.refreshes, keys.vault, settings.base_url)
-    store, history, directory, intake = parts.store, parts.history, parts.directory, parts.intake
-    replays = Replays(store, history, registry, directory, dispatcher, intake, parts.ids)
-    inside = {DEFER: Deferral(history, directory, intake).run, replays.kind: replays.run}
+    providers: ProviderWork,
+) -> _Work:
+    store, directory = parts.store, parts.directory
+    replays = Replays(parts, intake, dispatcher)
+    deferral = Deferral(parts.history, directory, intake)
+    inside = {DEFER: deferral.run, replays.kind: replays.run}
     checks = CredentialChecks(
         store, directory, providers.provider_api, accounts.standing, parts.ids, parts.now
     )
     outside = {**providers.runners, REFRESH: accounts.refreshes.run, CHECK: checks.run}
     jobs = Jobs(store.log, store.database, inside | outside, outside=tuple(outside))
-    return providers, _Work(replays, jobs, checks)
+    return _Work(replays, jobs, checks)
 
 
-async def _delivery(  # noqa: PLR0917 - parts of the one composition root
-    settings: Settings,
-    store: Store,
-    registry: Registry,
-    directory: Directory,
-    out: Outbound,
-    metrics: Metrics,
-) -> Delivery:
+async def _delivery(parts: Parts, out: Outbound) -> Delivery:
     """The sending half. What too many processes died over is out of its way."""
-    journal = Journal(settings.data_dir / "sending")
-    await journal.bury(store.database)
-    context = out.sink_context
-    return delivery(settings, store, registry, directory, context, metrics, journal, wall_clock)
+    journal = Journal(parts.settings.data_dir / "sending")
+    await journal.bury(parts.store.database)
+    return delivery(parts, out.sink_context, journal)
 
 
-def _ingress(  # noqa: PLR0917 - parts of the one composition root
-    settings: Settings,
-    intake: Intake,
-    directory: Directory,
-    pressure: Pressure,
-    metrics: Metrics,
-    out: Outbound,
-    accounts: Accounts,
+def _ingress(
+    parts: Parts, intake: Intake, pressure: Pressure, out: Outbound, accounts: Accounts
 ) -> Ingress:
+    settings = parts.settings
     return Ingress(
         intake=intake,
-        directory=directory,
+        directory=parts.directory,
         pressure=pressure,
-        metrics=metrics,
+        metrics=parts.metrics,
         paces=Paces(settings.ingest_rate),
         max_body=settings.max_body,
-        now=wall_clock,
+        now=parts.now,
         monotonic=time.monotonic,
         random=random_module.random,
         key_sets=KeySets(out.egress, time.monotonic),

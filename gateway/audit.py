@@ -70,9 +70,10 @@ class Audit:
     def __init__(self, database: Database, ids: Callable[[], str], now: Callable[[], int]) -> None:
         self._database, self._ids, self._now = database, ids, now
 
-    async def record(  # noqa: PLR0917 - the columns of one row
+    async def record(
         self,
         principal: Principal,
+        *,
         action: str,
         path: str,
         instance: str | None,

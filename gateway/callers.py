@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway import log
 from gateway.audit import Audit
 from gateway.idempotency import Idempotency
-from gateway.security import Vault
-from gateway.settings import Settings
+from gateway.parts import Parts
 from gateway.sources import Attempts, Sources
-from gateway.store.base import Database
 from schemas.errors import StoreUnavailableError
 
 EVERY = 3600.0  # seconds between two clean-ups
@@ -29,21 +26,14 @@ class Callers:
     audit: Audit
 
     @classmethod
-    def of(  # noqa: PLR0917 - parts of the one composition root
-        cls,
-        settings: Settings,
-        database: Database,
-        vault: Vault,
-        ids: Callable[[], str],
-        now: Callable[[], int],
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> Callers:
-        """The parts of one process."""
+    def of(cls, parts: Parts) -> Callers:
+        """Those of one process."""
+        database = parts.store.database
         return cls(
-            sources=Sources(settings.trusted_proxies),
-            attempts=Attempts(monotonic),
-            idempotency=Idempotency(database, vault, now),
-            audit=Audit(database, ids, now),
+            sources=Sources(parts.settings.trusted_proxies),
+            attempts=Attempts(time.monotonic),
+            idempotency=Idempotency(database, parts.keys.vault, parts.now),
+            audit=Audit(database, parts.ids, parts.now),
         )
 
     async def run(self) -> None:

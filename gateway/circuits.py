@@ -61,8 +61,9 @@ class SharedCircuits:
     after which a sink is switched off.
     """
 
-    def __init__(  # noqa: PLR0917 - parts of one composition root
+    def __init__(
         self,
+        *,
         store: Store,
         registry: Registry,
         directory: Directory,

@@ -271,7 +271,8 @@ def renormalize(
 
 
 @app.command()
-def replay(  # noqa: PLR0917 - options, which typer gives by name
+def replay(
+    *,
     instance: Annotated[str | None, typer.Option(help="of one instance")] = None,
     sink: Annotated[str | None, typer.Option(help="to one sink: its kind, kind/name or id")] = None,
     name: Annotated[str | None, typer.Option(help="of one event, e.g. order.paid")] = None,

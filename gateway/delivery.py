@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import random as random_module
 import time
-from collections.abc import Callable
 from typing import NamedTuple
 
 from gateway.alerts import Notices
 from gateway.circuits import SharedCircuits
 from gateway.crash import crash_at
-from gateway.directory import Directory
 from gateway.dispatch import Dispatcher, Options
 from gateway.journal import Journal
 from gateway.lane import Clocks
-from gateway.metrics import Metrics
-from gateway.settings import Settings
+from gateway.parts import Parts
 from gateway.sink_life import SinkLife
-from gateway.store.base import Store
-from gateway.store.registry import Registry
 from gateway.tracing import Tracing, open_tracing
 from sinks.base import Context
 
@@ -32,23 +27,21 @@ class Delivery(NamedTuple):
     tracing: Tracing | None
 
 
-def delivery(  # noqa: PLR0917 - parts of the one composition root
-    settings: Settings,
-    store: Store,
-    registry: Registry,
-    directory: Directory,
-    context: Context,
-    metrics: Metrics,
-    journal: Journal,
-    now: Callable[[], int],
-) -> Delivery:
-    """Every part, not yet begun. `now`: microseconds."""
+def delivery(parts: Parts, context: Context, journal: Journal) -> Delivery:
+    """Every part, not yet begun."""
+    settings, store, metrics = parts.settings, parts.store, parts.metrics
     tracing = open_tracing(settings)
-    notices, clocks = Notices(), Clocks(now, time.monotonic)
+    notices, clocks = Notices(), Clocks(parts.now, time.monotonic)
     notices.listen(lambda notice: metrics.notices.labels(notice.kind).inc())
-    life = SinkLife(store, directory, notices, now)
+    life = SinkLife(store, parts.directory, notices, parts.now)
     circuits = SharedCircuits(
-        store, registry, directory, life, notices, clocks, settings.disable_after
+        store=store,
+        registry=parts.registry,
+        directory=parts.directory,
+        life=life,
+        notices=notices,
+        clocks=clocks,
+        disable_after=settings.disable_after,
     )
     options = Options(
         schedule=settings.retry_schedule,
@@ -67,6 +60,6 @@ def delivery(  # noqa: PLR0917 - parts of the one composition root
         tracing=tracing,
         journal=journal,
     )
-    dispatcher = Dispatcher(store.log, directory, context, clocks, options)
+    dispatcher = Dispatcher(store.log, parts.directory, context, clocks, options)
     circuits.attach(dispatcher.lane)
     return Delivery(dispatcher, circuits, notices, tracing)

@@ -6,7 +6,6 @@ goes out with `extra.enrichment_error` rather than nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,14 +14,12 @@ from drivers.base import Driver, Receipt, interpret
 from drivers.verify import restore
 from gateway import log
 from gateway.deferral import inbound_of
-from gateway.directory import Directory
 from gateway.intake import Intake
 from gateway.jobs import DONE, Done
-from gateway.metrics import Metrics
 from gateway.models import Installation
+from gateway.parts import Parts
 from gateway.provider_api import ApiError, ProviderApi
-from gateway.store.base import Job, NewInbound, Store
-from gateway.store.history import History
+from gateway.store.base import Job, NewInbound
 from gateway.store.prune import EXPIRED
 from schemas import codec
 from schemas.request import Verified
@@ -51,18 +48,10 @@ class _Queue:
 class Enrichment:
     """Runs the jobs of kind `enrich`."""
 
-    def __init__(  # noqa: PLR0917 - parts of one composition root
-        self,
-        store: Store,
-        history: History,
-        directory: Directory,
-        intake: Intake,
-        api: ProviderApi,
-        now: Callable[[], int],
-        metrics: Metrics,
-    ) -> None:
-        self._store, self._history, self._directory = store, history, directory
-        self._intake, self._api, self._now, self._metrics = intake, api, now, metrics
+    def __init__(self, parts: Parts, intake: Intake, api: ProviderApi) -> None:
+        self._store, self._history, self._directory = parts.store, parts.history, parts.directory
+        self._now, self._metrics = parts.now, parts.metrics
+        self._intake, self._api = intake, api
         self._queues: dict[str, _Queue] = {}
 
     async def run(self, job: Job) -> float | Done | None:

@@ -10,11 +10,9 @@ from itertools import product
 from typing import get_args
 
 from gateway.circuits import SharedCircuits
-from gateway.directory import Directory
 from gateway.dispatch import Dispatcher
-from gateway.metrics import Metrics
 from gateway.models import Status
-from gateway.store.base import Database
+from gateway.parts import Parts
 from schemas.errors import StoreUnavailableError
 from schemas.sink_config import KINDS
 
@@ -33,17 +31,15 @@ OVERDUE = "SELECT min(due_at) FROM jobs WHERE kind = 'poll' AND owner IS NULL"
 class Gauges:
     """`refresh` before rendering the metrics."""
 
-    def __init__(  # noqa: PLR0917 - parts of one composition root
+    def __init__(
         self,
-        metrics: Metrics,
-        database: Database,
-        directory: Directory,
+        parts: Parts,
         dispatcher: Dispatcher,
         circuits: SharedCircuits,
         monotonic: Callable[[], float],
     ) -> None:
-        self._metrics, self._database, self._shared = metrics, database, circuits
-        self._directory, self._dispatcher = directory, dispatcher
+        self._metrics, self._database = parts.metrics, parts.store.database
+        self._directory, self._dispatcher, self._shared = parts.directory, dispatcher, circuits
         self._monotonic, self._fresh_until = monotonic, 0.0
         self._drivers: set[str] = set()
 

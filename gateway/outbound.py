@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from gateway.bootstrap import Keys
 from gateway.claims import PURPOSE, Claims
-from gateway.directory import Directory
 from gateway.egress import Egress
-from gateway.metrics import Metrics
+from gateway.parts import Parts
 from gateway.push import Hub, Told
 from gateway.settings import Settings
-from gateway.store.base import Store
-from gateway.store.history import History
 from gateway.version import VERSION
 from schemas.target import AllowList
 from sinks.base import Context
@@ -28,38 +24,30 @@ class Outbound(NamedTuple):
     sink_context: Context
 
 
-def open_outbound(  # noqa: PLR0917 - parts of the one composition root
-    settings: Settings,
-    keys: Keys,
-    store: Store,
-    history: History,
-    directory: Directory,
-    metrics: Metrics,
-    now: Callable[[], int],
-) -> Outbound:
-    """Every way, over an open store. `now`: microseconds."""
+def open_outbound(parts: Parts) -> Outbound:
+    """Every way, over an open store."""
+    settings = parts.settings
     egress = Egress(
         allow=AllowList.parse(settings.allow_targets),
         require_https=settings.require_https,
         own=settings.base_url,
         ca_file=settings.ca_file,
     )
-    claims = Claims(keys.vault.derived(PURPOSE), settings.base_url, now)
-    hub = _hub(settings, store, history, directory, metrics)
-    return Outbound(egress, claims, hub, _sink_context(settings, egress, claims, hub, now))
+    claims = Claims(parts.keys.vault.derived(PURPOSE), settings.base_url, parts.now)
+    hub = _hub(parts)
+    return Outbound(egress, claims, hub, _sink_context(settings, egress, claims, hub, parts.now))
 
 
-def _hub(
-    settings: Settings, store: Store, history: History, directory: Directory, metrics: Metrics
-) -> Hub:
+def _hub(parts: Parts) -> Hub:
+    store, metrics = parts.store, parts.metrics
     told = Told(notify=store.notify, connections=metrics.websockets.set, pushed=metrics.pushed.inc)
     hub = Hub(
-        history,
+        parts.history,
         store.database,
-        directory,
+        parts.directory,
         told,
-        server_url=settings.base_url,
-        most=settings.websocket_max_connections,
+        server_url=parts.settings.base_url,
+        most=parts.settings.websocket_max_connections,
     )
     store.listen(hub.heard)
     return hub

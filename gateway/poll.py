@@ -7,7 +7,6 @@ with its cursor, so that what happens meanwhile is found afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,14 +15,12 @@ from drivers import BY_SLUG
 from drivers.base import Driver
 from drivers.describe import Poll
 from gateway import log
-from gateway.directory import Directory
-from gateway.ids import Ulids
 from gateway.job_state import LeaseLostError, add_absent, hurried, keep_doc, stored_docs
 from gateway.jobs import DONE, Done
-from gateway.metrics import Metrics
 from gateway.models import Installation
+from gateway.parts import Parts
 from gateway.provider_api import ApiError
-from gateway.store.base import Job, NewJob, Store
+from gateway.store.base import Job, NewJob
 from gateway.sweep import MISREAD, Listing, Sweep, Sweeper
 from schemas import codec
 
@@ -50,17 +47,9 @@ class PollState:
 class Polls:
     """Runs the jobs of kind `poll`, and sees to it that each list has its job."""
 
-    def __init__(  # noqa: PLR0917 - parts of one composition root
-        self,
-        store: Store,
-        directory: Directory,
-        sweeper: Sweeper,
-        ids: Ulids,
-        now: Callable[[], int],
-        metrics: Metrics,
-    ) -> None:
-        self._store, self._directory, self._sweeper = store, directory, sweeper
-        self._ids, self._now, self._metrics = ids, now, metrics
+    def __init__(self, parts: Parts, sweeper: Sweeper) -> None:
+        self._store, self._directory, self._metrics = parts.store, parts.directory, parts.metrics
+        self._ids, self._now, self._sweeper = parts.ids, parts.now, sweeper
 
     async def ensure(self, installation: Installation) -> None:
         """Give every list of an active installation its job; wake one that was parked, that failed,

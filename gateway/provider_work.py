@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from gateway.directory import Directory
 from gateway.enrich import Enrichment
-from gateway.ids import Ulids
 from gateway.intake import ENRICH, Intake
 from gateway.jobs import Runner
-from gateway.metrics import Metrics
+from gateway.parts import Parts
 from gateway.poll import POLL, Polls
 from gateway.provider_api import Access, ProviderApi
 from gateway.reconcile import RECONCILE, Reconciler
-from gateway.security import Vault
-from gateway.store.base import Store
-from gateway.store.history import History
 from gateway.subscriptions import SUBSCRIBE, UNSUBSCRIBE, Subscriptions
 from gateway.sweep import Sweeper
 from sinks.base import Http
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What it works with. `now`: microseconds."""
-
-    store: Store
-    history: History
-    directory: Directory
-    intake: Intake
-    ids: Ulids
-    metrics: Metrics
-    now: Callable[[], int]
 
 
 class ProviderWork(NamedTuple):
@@ -58,26 +39,18 @@ class ProviderWork(NamedTuple):
         }
 
 
-def open_provider_work(
-    parts: Parts, http: Http, access: Access, vault: Vault, base_url: str
-) -> ProviderWork:
+def open_provider_work(parts: Parts, intake: Intake, http: Http, access: Access) -> ProviderWork:
     """Every part, over an open store."""
     api = ProviderApi(http, parts.now, time.monotonic, access)
-    sweeper = Sweeper(parts.intake, api)
-    polls = Polls(parts.store, parts.directory, sweeper, parts.ids, parts.now, parts.metrics)
-    enrichment = Enrichment(
-        parts.store,
-        parts.history,
-        parts.directory,
-        parts.intake,
-        api,
-        parts.now,
-        parts.metrics,
-    )
-    reconciler = Reconciler(
-        parts.store, parts.directory, sweeper, parts.ids, parts.now, parts.metrics
-    )
+    sweeper = Sweeper(intake, api)
+    settings, vault = parts.settings, parts.keys.vault
     subscriptions = Subscriptions(
-        parts.store, parts.directory, api, vault, base_url, parts.ids, parts.now
+        parts.store, parts.directory, api, vault, settings.base_url, parts.ids, parts.now
     )
-    return ProviderWork(api, polls, enrichment, reconciler, subscriptions)
+    return ProviderWork(
+        provider_api=api,
+        polls=Polls(parts, sweeper),
+        enrichment=Enrichment(parts, intake, api),
+        reconciler=Reconciler(parts, sweeper),
+        subscriptions=subscriptions,
+    )

@@ -6,22 +6,19 @@ One durable job for each installation, which stays with its report when it is do
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from drivers import BY_SLUG
 from drivers.describe import Poll
 from gateway import log
-from gateway.directory import Directory
-from gateway.ids import Ulids
 from gateway.job_state import LeaseLostError, keep_doc, stored_docs
 from gateway.jobs import DONE, Done
-from gateway.metrics import Metrics
 from gateway.models import Installation
+from gateway.parts import Parts
 from gateway.poll import can_ask
 from gateway.provider_api import ApiError
-from gateway.store.base import Job, NewJob, Store
+from gateway.store.base import Job, NewJob
 from gateway.store.keys import moment
 from gateway.sweep import MISREAD, Listing, Sweep, Sweeper
 from schemas import codec
@@ -54,17 +51,9 @@ class Report:
 class Reconciler:
     """Runs the jobs of kind `reconcile`."""
 
-    def __init__(  # noqa: PLR0917 - parts of one composition root
-        self,
-        store: Store,
-        directory: Directory,
-        sweeper: Sweeper,
-        ids: Ulids,
-        now: Callable[[], int],
-        metrics: Metrics,
-    ) -> None:
-        self._store, self._directory, self._sweeper = store, directory, sweeper
-        self._ids, self._now, self._metrics = ids, now, metrics
+    def __init__(self, parts: Parts, sweeper: Sweeper) -> None:
+        self._store, self._directory, self._metrics = parts.store, parts.directory, parts.metrics
+        self._ids, self._now, self._sweeper = parts.ids, parts.now, sweeper
 
     async def start(self, installation: Installation, since: int) -> None:
         """Compare everything since a time (microseconds); one that runs already goes on instead."""

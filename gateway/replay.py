@@ -13,15 +13,12 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 from gateway import log
-from gateway.directory import Directory
 from gateway.dispatch import Dispatcher
-from gateway.ids import Ulids
 from gateway.intake import Intake
+from gateway.parts import Parts
 from gateway.renormalize import renormalize
 from gateway.store import bulk
-from gateway.store.base import Job, NewJob, Record, Store
-from gateway.store.history import History
-from gateway.store.registry import Registry
+from gateway.store.base import Job, NewJob, Record
 from gateway.store.rows import Wanted
 from schemas import codec
 from schemas.errors import ConflictError, NotFoundError, StoreUnavailableError
@@ -41,19 +38,10 @@ class Replays:
 
     kind = KIND
 
-    def __init__(  # noqa: PLR0917 - parts of one composition root
-        self,
-        store: Store,
-        history: History,
-        registry: Registry,
-        directory: Directory,
-        dispatcher: Dispatcher,
-        intake: Intake,
-        ids: Ulids,
-    ) -> None:
-        self._store, self._history, self._registry = store, history, registry
-        self._directory, self._dispatcher, self._intake = directory, dispatcher, intake
-        self._ids = ids
+    def __init__(self, parts: Parts, intake: Intake, dispatcher: Dispatcher) -> None:
+        self._store, self._history, self._registry = parts.store, parts.history, parts.registry
+        self._directory, self._ids = parts.directory, parts.ids
+        self._intake, self._dispatcher = intake, dispatcher
 
     async def start(
         self,

@@ -57,12 +57,12 @@ async def _record(route: Route, call: Call, answer: web.StreamResponse) -> None:
     try:
         await callers.audit.record(
             call.principal,
-            f"{route.method} {route.path}",
-            request.path,
-            request.match_info.get("instance") or doc.pop("instance", None),
-            answer.status,
-            callers.sources.of(request),
-            doc,
+            action=f"{route.method} {route.path}",
+            path=request.path,
+            instance=request.match_info.get("instance") or doc.pop("instance", None),
+            status=answer.status,
+            source=callers.sources.of(request),
+            doc=doc,
         )
     except StoreUnavailableError as error:
         log.get().error(

@@ -162,8 +162,15 @@ async def pipeline(
     noticed: list[Notice] = []
     notices.listen(noticed.append)
     life = SinkLife(store, directory, notices, wall_clock)
-    disable_after = options.pop("disable_after", 86_400.0)
-    circuits = SharedCircuits(store, registry, directory, life, notices, clocks, disable_after)
+    circuits = SharedCircuits(
+        store=store,
+        registry=registry,
+        directory=directory,
+        life=life,
+        notices=notices,
+        clocks=clocks,
+        disable_after=options.pop("disable_after", 86_400.0),
+    )
     observed: list[tuple[str, str]] = []
     dispatched = _options(life, circuits, observed) | options
     dispatcher = Dispatcher(

@@ -117,7 +117,15 @@ async def processes(url: str, disable_after: float = 1e9) -> AsyncIterator[Start
         notices.listen(noticed.append)
         life = SinkLife(store, directory, notices, wall_clock)
         clocks = Clocks(wall_clock, lambda: time.now)
-        circuits = SharedCircuits(store, registry, directory, life, notices, clocks, disable_after)
+        circuits = SharedCircuits(
+            store=store,
+            registry=registry,
+            directory=directory,
+            life=life,
+            notices=notices,
+            clocks=clocks,
+            disable_after=disable_after,
+        )
         process = Process(store, directory, circuits, time, noticed)
         circuits.attach(lambda _: process.lane)
         await circuits.load()
