@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -49,29 +50,37 @@ def envelope(
 
     `date_time` is when the event was received: true UTC, milliseconds, the same at every attempt.
     """
-    body: dict[str, Any] = {
-        "event": wire_name(event.name, naming),
-        "instance": event.instance,
-        "data": orjson.Fragment(event.data if data is None else data),
-    }
-    if destination is not None:
-        body["destination"] = destination
-    body |= {
-        "date_time": _utc(event.received_at, "milliseconds"),
-        "sender": _sender(event),
-        "server_url": server_url,
-        "apikey": apikey,
-        "id": event.id,
-        "seq": event.seq,
-        "driver": event.driver,
-        "installation_id": event.installation_id,
-        "occurred_at": _utc(event.occurred_at, "microseconds"),
-        "version": event.version,
-        "test": event.test,
-    }
-    if gap:
-        body["gap"] = True
-    return orjson.dumps(body)
+    return _ENVELOPE % (
+        _opening(event.name, event.instance, naming),
+        event.data if data is None else data,
+        b"" if destination is None else b',"destination":%b' % orjson.dumps(destination),
+        _digits(event.received_at)[:23],
+        orjson.dumps(_sender(event)),
+        orjson.dumps(server_url),
+        orjson.dumps(apikey),
+        orjson.dumps(event.id),
+        event.seq,
+        orjson.dumps(event.driver),
+        orjson.dumps(event.installation_id),
+        _digits(event.occurred_at),
+        event.version,
+        b"true" if event.test else b"false",
+        b',"gap":true' if gap else b"",
+    )
+
+
+# Written out, because this is done for every delivery and a dict takes thrice as long.
+_ENVELOPE = (
+    b'%b%b%b,"date_time":"%bZ","sender":%b,"server_url":%b,"apikey":%b,"id":%b,"seq":%d,'
+    b'"driver":%b,"installation_id":%b,"occurred_at":"%bZ","version":%d,"test":%b%b}'
+)
+
+
+@lru_cache(maxsize=1024)
+def _opening(name: str, instance: str, naming: Naming) -> bytes:
+    """An envelope up to its `data`: the same for all events of a name."""
+    head = orjson.dumps({"event": wire_name(name, naming), "instance": instance})
+    return head[:-1] + b',"data":'
 
 
 def frame(event: StoredEvent, *, naming: Naming) -> bytes:
@@ -84,7 +93,7 @@ def frame(event: StoredEvent, *, naming: Naming) -> bytes:
         "data": orjson.Fragment(event.data),
         "id": event.id,
         "seq": event.seq,
-        "occurred_at": _utc(event.occurred_at, "microseconds"),
+        "occurred_at": _digits(event.occurred_at).decode() + "Z",
     }
     if event.trace is not None:
         body["traceparent"] = event.trace
@@ -106,9 +115,10 @@ def trace_parent(event_id: str, attempt_id: str) -> str:
     return f"00-{trace}-{span}-00"
 
 
-def _utc(moment: datetime, precision: str) -> str:
-    """An aware UTC time with `Z`."""
-    return moment.isoformat(timespec=precision)[:-6] + "Z"
+def _digits(moment: datetime) -> bytes:
+    """An aware UTC time to the microsecond, without its `Z`."""
+    text = orjson.dumps(moment)  # ten times as fast as isoformat, but leaves out an even second's
+    return text[1:27] if moment.microsecond else text[1:20] + b".000000"
 
 
 def _sender(event: StoredEvent) -> str:

@@ -4,7 +4,10 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import pytest
+from hypothesis import given
+from hypothesis.strategies import datetimes, just
 
 from schemas.envelope import claim, envelope, frame, path_suffix, trace_parent, wire_name
 from schemas.events import COMMERCE_NAMES, MESSAGING
@@ -37,6 +40,29 @@ def test_a_webhook_gets_every_field_of_the_contract() -> None:
         "version": 1,
         "test": False,
     }
+
+
+@pytest.mark.parametrize("strange", ['"', "\\", "\x00\n\u2028", "ç%b%d", "😀", ""])
+def test_a_text_that_json_escapes_stays_a_text(strange: str) -> None:
+    event = an_event(
+        1, instance=strange, id=strange, driver=strange, installation_id=strange, name=strange
+    )
+    raw = envelope(
+        event, naming="evolution", server_url=strange, apikey=strange, destination=strange
+    )
+    found = json.loads(raw)
+    names = ("event", "instance", "destination", "server_url", "apikey", "id", "driver")
+    assert {name: found[name] for name in names} == dict.fromkeys(names, strange)
+    assert found["installation_id"] == strange
+    assert raw == orjson.dumps(orjson.loads(raw))  # as compact, and escaped as sparingly
+    assert body(an_event(installation_id=None))["installation_id"] is None
+
+
+@given(datetimes(timezones=just(UTC)))
+def test_times_are_as_isoformat_writes_them(moment: datetime) -> None:
+    found = body(an_event(received_at=moment, occurred_at=moment))
+    assert found["date_time"] == moment.isoformat(timespec="milliseconds")[:-6] + "Z"
+    assert found["occurred_at"] == moment.isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def test_the_rest_is_there_when_asked_for() -> None:
