@@ -134,7 +134,7 @@ class Alarms:
         if due:
             messages.append(self._message(self._address, due))
         for ident, body in messages:
-            await self._post(self._address, ident, body, timeout=LAST_TRY)
+            await self._post(self._address, ident, body, within=LAST_TRY)
 
     def _due(self) -> list[Alarm]:
         now = self._clocks.monotonic()
@@ -178,7 +178,7 @@ class Alarms:
         address: Address,
         ident: str,
         body: bytes,
-        timeout: float = 10.0,  # noqa: ASYNC109 - as sinks.base.Http has it
+        within: float = 10.0,
     ) -> bool:
         seconds = self._clocks.wall() // 1_000_000
         headers = {
@@ -190,7 +190,7 @@ class Alarms:
         }
         try:
             answer = await self._http.request(
-                "POST", address.url, headers=headers, body=body, timeout=timeout
+                "POST", address.url, headers=headers, body=body, timeout=within
             )
         except HttpError as error:
             log.get().error("alert.untold", reason=error.message)

@@ -312,7 +312,7 @@ def completion(shell: Annotated[Shell, typer.Argument(help="bash, zsh or fish")]
     from typer import completion as completing
 
     print(
-        completing.get_completion_script(  # type: ignore[attr-defined]  # reason: typer re-exports it without saying so
+        completing.get_completion_script(  # type: ignore[attr-defined]  # typer re-exports it without saying so
             prog_name="comporta", complete_var=COMPLETE, shell=shell.value
         )
     )
@@ -334,5 +334,5 @@ def main() -> None:
     if COMPLETE in os.environ:
         from typer import completion as completing
 
-        completing.completion_init()  # type: ignore[attr-defined]  # reason: as above
+        completing.completion_init()  # type: ignore[attr-defined]  # as above
     app(prog_name="comporta")

@@ -13,6 +13,7 @@ import hmac
 import json
 import os
 import signal
+import socket
 import sys
 import tempfile
 from base64 import b64decode, b64encode
@@ -240,8 +241,6 @@ async def _ready(
 
 
 def _free_port() -> int:
-    import socket  # noqa: PLC0415 - only here
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -301,7 +301,7 @@ class Settings(BaseModel):
             if environ.get(variable):
                 values.setdefault(name, environ[variable])
         try:
-            return cls(**values)  # type: ignore[arg-type]  # reason: text from the environment, pydantic converts
+            return cls.model_validate(values)
         except ValidationError as error:
             raise SettingsError(_explain(error)) from None
 

@@ -192,7 +192,7 @@ SinkConfig = Annotated[
     WebhookConfig | WebsocketConfig | RabbitmqConfig | SqsConfig | NatsConfig | PusherConfig,
     Field(discriminator="kind"),
 ]
-MODELS: dict[str, type[SinkBase]] = {
+MODELS: dict[str, type[SinkConfig]] = {
     "webhook": WebhookConfig,
     "websocket": WebsocketConfig,
     "rabbitmq": RabbitmqConfig,
@@ -213,5 +213,4 @@ SECRET_FIELDS: dict[str, tuple[str, ...]] = {
 
 def parse_config(doc: dict[str, Any]) -> SinkConfig:
     """The configuration in a stored document. Raises pydantic.ValidationError."""
-    config: SinkConfig = MODELS[doc["kind"]].model_validate(doc)  # type: ignore[assignment]  # reason: MODELS holds exactly the members of the union
-    return config
+    return MODELS[doc["kind"]].model_validate(doc)

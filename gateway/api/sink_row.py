@@ -57,7 +57,7 @@ def row(
 def empty_row(kind: Kind, instance: str, name: str = "default") -> dict[str, Any]:
     """The answer to find where nothing was ever configured: the same fields, off and empty."""
     model = MODELS[kind](id="", tenant="", instance=instance, name=name, enabled=False)
-    return row(model) | {"createdAt": "", "updatedAt": ""}  # type: ignore[arg-type]  # reason: MODELS holds the union's members
+    return row(model) | {"createdAt": "", "updatedAt": ""}
 
 
 def _fields(config: SinkConfig, *, reveal_secret: bool) -> dict[str, Any]:

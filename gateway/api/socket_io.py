@@ -65,7 +65,7 @@ def _server(allowed: Sequence[str]) -> Any:
     # It would log what strangers write. What matters to us is logged here.
     quiet = logging.getLogger("comporta.socketio")
     quiet.setLevel(logging.CRITICAL)
-    return AsyncServer(  # type: ignore[no-untyped-call]  # reason: python-socketio has no types
+    return AsyncServer(  # type: ignore[no-untyped-call]  # python-socketio has no types
         async_mode="aiohttp",
         namespaces="*",
         cors_allowed_origins=list(allowed),
@@ -77,7 +77,7 @@ def _server(allowed: Sequence[str]) -> Any:
 
 def _refusal(message: str, code: str) -> RefusedError:
     """What a client hears as `connect_error`."""
-    return RefusedError(message, {"code": code})  # type: ignore[no-untyped-call]  # reason: as above
+    return RefusedError(message, {"code": code})  # type: ignore[no-untyped-call]  # as above
 
 
 class SocketIo:

@@ -138,6 +138,6 @@ async def serving(folder: Path, keys: Any = None, **settings: Any) -> AsyncItera
 async def eventually(ask: Callable[[], Awaitable[T]], patience: float = 15.0) -> T:
     """What `ask` gives once it gives something; the test fails when it does not in time."""
     async with asyncio.timeout(patience):
-        while not (found := await ask()):  # noqa: ASYNC110 - any question, not only an event's
+        while not (found := await ask()):
             await asyncio.sleep(0.02)
         return found

@@ -65,20 +65,21 @@ async def replay(figures: Figures, count: int, rate: int, seconds: float) -> Non
         await running.end()
         await asyncio.to_thread(fill, running.folder, count, str(sink["id"]))
         await running.start()
-        await _live(figures, running, far, path, range(int(rate * seconds)), "alone")
+        numbers = range(int(rate * seconds))
+        await _live(figures, running, far, path=path, numbers=numbers, when="alone")
         until = (datetime.now(UTC) - timedelta(days=1)).isoformat()
         wanted = {"instance": "bench", "status": "succeeded", "to": until}
         started = await running.data("POST", "/processing/replay", {"filter": wanted})
         assert started["matched"] == count, started
         numbers = range(10**6, 10**6 + int(rate * seconds))
-        await _live(figures, running, far, path, numbers, "during a replay")
+        await _live(figures, running, far, path=path, numbers=numbers, when="during a replay")
         now = await running.data("GET", f"/processing/replays/{started['id']}")
         figures.note("replayed meanwhile, events/s", now["done"] / seconds)
         await running.call("POST", f"/processing/replays/{started['id']}/cancel")
 
 
-async def _live(  # noqa: PLR0917 - one measurement's circumstances
-    figures: Figures, running: Program, far: Far, path: str, numbers: range, when: str
+async def _live(
+    figures: Figures, running: Program, far: Far, *, path: str, numbers: range, when: str
 ) -> None:
     await far.clear()
     rate = 200

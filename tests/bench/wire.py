@@ -178,7 +178,7 @@ async def paced(requests: Iterable[bytes], port: int, rate: float, connections: 
         assert sender.transport
         sender.sent_at = time.perf_counter()
         sender.transport.write(request)
-    while idle.qsize() < connections:  # noqa: ASYNC110 - the last answers, once a run
+    while idle.qsize() < connections:
         await asyncio.sleep(0.01)
     for sender in made:
         assert sender.transport

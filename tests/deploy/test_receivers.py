@@ -53,7 +53,7 @@ class Shop:
 
     async def saw(self, line: str) -> None:
         async with asyncio.timeout(20):
-            while line not in self.told:  # noqa: ASYNC110 - another program is waited for
+            while line not in self.told:
                 await asyncio.sleep(0.01)
 
     async def read(self, stream: asyncio.StreamReader) -> None:

@@ -179,7 +179,7 @@ def test_currency(value: Any, expected: str | None) -> None:
 
 
 def at(*parts: int) -> datetime:
-    return datetime(*parts, tzinfo=UTC)  # type: ignore[misc,arg-type]  # reason: parts of a time
+    return datetime(*parts, tzinfo=UTC)  # type: ignore[misc,arg-type]  # parts of a time
 
 
 TIMES: list[tuple[Any, datetime | None]] = [

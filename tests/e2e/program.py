@@ -135,7 +135,7 @@ class Program:
     async def reaches(self, name: str, value: float) -> None:
         """Wait until a metric has a value."""
         async with asyncio.timeout(PATIENCE):
-            while await self.metric(name) != value:  # noqa: ASYNC110 - the program is asked, it does not tell
+            while await self.metric(name) != value:
                 await asyncio.sleep(0.02)
 
     async def post(self, url: str, body: bytes, headers: dict[str, str]) -> Answer:

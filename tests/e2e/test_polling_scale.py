@@ -62,7 +62,7 @@ async def test_each_is_polled_once_per_interval(tmp_path: Path, postgres_db: str
                 await until(lambda: min(mall.swept.values()) >= rounds, patience=40)  # noqa: B023 - it is waited for
                 async with asyncio.timeout(40):
                     now = await database.fetchval("SELECT comporta_now(NULL)")
-                    while await database.fetchval(RESTING, now) < SHOPS:  # noqa: ASYNC110 - the store is asked
+                    while await database.fetchval(RESTING, now) < SHOPS:
                         await asyncio.sleep(0.05)
                 assert dict(mall.swept) == dict.fromkeys(names, rounds)
                 await database.execute(AGAIN)

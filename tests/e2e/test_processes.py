@@ -30,7 +30,7 @@ async def nodes(tmp_path: Path, postgres_db: str) -> AsyncIterator[list[Program]
 
 async def soon(is_so: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(SOON):
-        while not await is_so():  # noqa: ASYNC110 - the program is asked, it does not tell
+        while not await is_so():
             await asyncio.sleep(0.02)
 
 

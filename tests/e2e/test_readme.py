@@ -120,7 +120,7 @@ async def answers(port: int, path: str) -> None:
 
 async def shows(lines: list[str], words: str) -> None:
     async with asyncio.timeout(30):
-        while words not in "".join(lines):  # noqa: ASYNC110 - another program is waited for
+        while words not in "".join(lines):
             await asyncio.sleep(0.02)
 
 

@@ -18,7 +18,7 @@ JID = "5511988887777@s.whatsapp.net"
 
 
 def _client() -> Any:
-    return socketio.AsyncClient(reconnection=False)  # type: ignore[no-untyped-call]  # reason: it has no types
+    return socketio.AsyncClient(reconnection=False)  # type: ignore[no-untyped-call]  # it has no types
 
 
 class Client:
@@ -116,7 +116,7 @@ async def test_the_key_may_be_in_three_places(line: Program) -> None:
     ):
         async with connected(line, **options) as client:
             event_id = await post(line, "connection.update", {"state": "open"})
-            await until(lambda client=client, ident=event_id: ident in client.ids)  # type: ignore[misc]  # reason: default arguments bind them
+            await until(lambda client=client, ident=event_id: ident in client.ids)  # type: ignore[misc]  # default arguments bind them
 
 
 async def test_strangers_and_foreign_namespaces_are_refused(line: Program) -> None:

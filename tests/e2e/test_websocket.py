@@ -24,7 +24,7 @@ async def enable(program: Program, instance: str = "loja-1", **more: Any) -> Any
 async def configured(program: Program) -> None:
     """Wait until the sink is known to a process that did not configure it."""
     async with asyncio.timeout(20):
-        while not (await program.call("GET", "/websocket/find/loja-1")).json["enabled"]:  # noqa: ASYNC110 - it does not tell
+        while not (await program.call("GET", "/websocket/find/loja-1")).json["enabled"]:
             await asyncio.sleep(0.02)
 
 
@@ -80,7 +80,7 @@ async def test_under_load_nothing_is_missed_or_told_twice(comporta: Program, sho
         restless: list[str] = [first]
         while not loading.done():
             async with listening(comporta, since=restless[-1]) as visit:
-                await until(lambda visit=visit: len(visit.frames) >= 40 or loading.done())  # type: ignore[misc]  # reason: a default argument binds it
+                await until(lambda visit=visit: len(visit.frames) >= 40 or loading.done())  # type: ignore[misc]  # a default argument binds it
             restless += visit.ids
         answered = await loading
         assert len(answered) == 600

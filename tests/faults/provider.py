@@ -71,7 +71,7 @@ class Provider:
         """Tell an order, a new one unless named, until it is acknowledged; gives its number."""
         number = self.fresh() if number is None else number
         async with asyncio.timeout(self.patience):
-            while await self.tell(number) != 200:  # noqa: ASYNC110 - the gateway is asked, it does not tell
+            while await self.tell(number) != 200:
                 await asyncio.sleep(AGAIN)
         return number
 
@@ -115,7 +115,7 @@ class Provider:
         """Wait until so many more orders are acknowledged."""
         goal = len(self._ledger.acknowledged) + more
         async with asyncio.timeout(self.patience):
-            while len(self._ledger.acknowledged) < goal:  # noqa: ASYNC110 - a count, not an event
+            while len(self._ledger.acknowledged) < goal:
                 await asyncio.sleep(0.01)
 
 
@@ -143,5 +143,5 @@ async def _knows(program: Program, ingest_url: str) -> None:
     """Wait until a program has heard of a shop that another was told of."""
     url = program.url + urlsplit(ingest_url).path
     async with asyncio.timeout(PATIENCE):
-        while (await program.post(url, b"{}", JSON)).status == 404:  # noqa: ASYNC110 - it does not tell
+        while (await program.post(url, b"{}", JSON)).status == 404:
             await asyncio.sleep(AGAIN)

@@ -47,7 +47,7 @@ async def test_a_clock_that_is_set_moves_nothing(node: Program, scene: Scene, cl
     recovery = 0.0
     for number, seconds in enumerate(STEPS):
         await provider.insist(number)
-        await until(lambda n=number: len(first_tries) > n)  # type: ignore[misc]  # reason: a default that binds
+        await until(lambda n=number: len(first_tries) > n)  # type: ignore[misc]  # a default that binds
         set_clock(clock, seconds)
         set_at = time.monotonic()
         await scene.all_arrived(patience=30)

@@ -113,7 +113,7 @@ async def test_a_receiver_hears_the_same_id_twice_at_most(node: Program, scene: 
             tries += 1
             twice += point != "after_settle"
             expected = tries + twice
-            await until(lambda n=expected: len(witness.arrivals) >= n)  # type: ignore[misc]  # reason: a default that binds
+            await until(lambda n=expected: len(witness.arrivals) >= n)  # type: ignore[misc]  # a default that binds
     found = await scene.audit(node)
     assert found.duplicates == twice
     scene.report("kill -9 after the sink's 2xx", found, tries=tries)

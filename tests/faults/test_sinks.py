@@ -62,7 +62,7 @@ async def attempts(node: Program, sink: str) -> list[Any]:
 async def tried(node: Program, sink: str) -> Any:
     """The first try of a delivery to it, once it is over."""
     async with asyncio.timeout(30):
-        while not (tries := await attempts(node, sink)):  # noqa: ASYNC110 - the gateway does not tell
+        while not (tries := await attempts(node, sink)):
             await asyncio.sleep(0.05)
     return tries[0]
 

@@ -98,7 +98,7 @@ class Pipeline:
 async def eventually(look: Callable[[], Awaitable[bool]]) -> None:
     """Wait until asking gives yes."""
     async with asyncio.timeout(PATIENCE):
-        while not await look():  # noqa: ASYNC110 - the store is asked, it does not call back
+        while not await look():
             await asyncio.sleep(0.01)
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -324,11 +325,11 @@ async def test_a_store_that_is_busy_hears_of_it_later(
         one.begin(config)
         put, tries = one.circuits._registry.put, list[int]()
 
-        async def busy(record: object, **more: object) -> object:
+        async def busy(record: Record, **more: Any) -> Record:
             tries.append(1)
             if len(tries) < 3:
                 raise StoreUnavailableError("busy")
-            return await put(record, **more)  # type: ignore[arg-type]  # reason: passed on
+            return await put(record, **more)
 
         monkeypatch.setattr(one.circuits._registry, "put", busy)
         await one.fail()

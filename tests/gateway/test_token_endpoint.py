@@ -65,8 +65,9 @@ async def refreshed(url: str, allow: AllowList = LOOPBACK) -> str:
         (200, '{"error":"bad_verification_code"}', {}, True, None, "(bad_verification_code)"),
     ],
 )
-async def test_an_answer_without_a_token(  # noqa: PLR0917 - a row of the table
+async def test_an_answer_without_a_token(
     provider: Receiver,
+    *,
     status: int,
     body: str,
     headers: dict[str, str],

@@ -79,7 +79,7 @@ async def send_all(sink: Sink, messages: list[Message]) -> list[Outcome]:
 async def arrivals(rig: Rig, count: int) -> dict[str, Arrival]:
     """What arrived, by id, once there are `count` different ones."""
     async with asyncio.timeout(30):
-        while len(found := {a.id: a for a in await rig.arrived()}) < count:  # noqa: ASYNC110 - a broker is asked, it does not tell
+        while len(found := {a.id: a for a in await rig.arrived()}) < count:
             await asyncio.sleep(0.01)
     return found
 

@@ -15,7 +15,7 @@ PATIENCE = 20.0
 async def until(condition: Callable[[], bool], patience: float = PATIENCE) -> None:
     """Wait for a condition; the test fails when it does not come true in time."""
     async with asyncio.timeout(patience):
-        while not condition():  # noqa: ASYNC110 - any condition, not only one that sets an event
+        while not condition():
             await asyncio.sleep(0.005)
 
 

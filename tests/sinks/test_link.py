@@ -115,7 +115,7 @@ async def test_all_who_wait_hear_how_the_next_try_went() -> None:
     link: Link[Wire] = Link(refused)
     outcomes = await asyncio.gather(*(link.ready() for _ in range(50)), return_exceptions=True)
     assert {type(outcome) for outcome in outcomes} == {LinkError}
-    assert {(str(outcome), outcome.ours) for outcome in outcomes} == {("nobody is there", True)}  # type: ignore[union-attr]  # reason: the line above
+    assert {(str(outcome), outcome.ours) for outcome in outcomes} == {("nobody is there", True)}  # type: ignore[union-attr]  # the line above
     assert link.error is not None
     await link.close()
 

@@ -250,7 +250,7 @@ async def test_a_silent_server_is_not_fed_for_ever(rig: NatsRig) -> None:
     finally:
         await rig.thaw()
     async with asyncio.timeout(30):
-        while await sink.send(messages[:1]) != [Delivered()]:  # noqa: ASYNC110 - a broker is asked, it does not tell
+        while await sink.send(messages[:1]) != [Delivered()]:
             await asyncio.sleep(0.05)
     assert sink.health().state == "ok"
     await sink.close()
@@ -262,8 +262,8 @@ async def test_sinks_share_a_connection_and_the_last_one_closes_it(rig: NatsRig)
     other = open_sink(rig.configured(tenant="t-other"), rig.context)
     for sink in (first, second, other):
         assert await sink.send([a_message()]) == [Delivered()]
-    assert first._link is second._link  # type: ignore[attr-defined]  # reason: shared or not is what this asks
-    assert first._link is not other._link  # type: ignore[attr-defined]  # reason: as above
+    assert first._link is second._link  # type: ignore[attr-defined]  # shared or not is what this asks
+    assert first._link is not other._link  # type: ignore[attr-defined]  # as above
     await first.close()
     assert await second.send([a_message(an_event(2))]) == [Delivered()]
     await second.close()

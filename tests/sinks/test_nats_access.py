@@ -216,7 +216,7 @@ async def test_servers_that_a_server_speaks_of_are_not_visited() -> None:
         other = cluster.format(*routes) + f'\nclient_advertise: "127.0.0.1:{trap}"'
         with serving(other), serving(cluster.format(*reversed(routes))) as server:
             async with asyncio.timeout(10):
-                while str(trap) not in await greeting(server.port):  # noqa: ASYNC110 - a broker is asked, it does not tell
+                while str(trap) not in await greeting(server.port):
                     await asyncio.sleep(0.05)
             sink = open_sink(configured(url=server.url), a_context(NoHttp()))
             assert await sink.send([a_message()]) == [Delivered()]
@@ -226,7 +226,7 @@ async def test_servers_that_a_server_speaks_of_are_not_visited() -> None:
                 assert isinstance((await sink.send([a_message()]))[0], Retry)
                 await asyncio.to_thread(server.start)
                 async with asyncio.timeout(20):
-                    while await sink.send([a_message()]) != [Delivered()]:  # noqa: ASYNC110 - a broker is asked, it does not tell
+                    while await sink.send([a_message()]) != [Delivered()]:
                         await asyncio.sleep(0.05)
             await sink.close()
     assert visits == 0

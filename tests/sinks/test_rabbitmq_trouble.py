@@ -31,7 +31,7 @@ async def control(server: RabbitMQ, *words: str) -> str:
 
 async def until_delivered(sink: Sink, number: int) -> None:
     async with asyncio.timeout(30):
-        while (await sink.send([a_message(an_event(number))])) != [Delivered()]:  # noqa: ASYNC110 - a broker is asked, it does not tell
+        while (await sink.send([a_message(an_event(number))])) != [Delivered()]:
             await asyncio.sleep(0.05)
 
 
@@ -87,7 +87,7 @@ async def test_confirms_that_never_come_spoil_nothing_later(rabbit_rig: RabbitRi
         await rabbit_rig.thaw()
     assert len(outcomes) == 500
     assert {reason(outcome).partition(": ")[2] for outcome in outcomes} == {"no confirm within 1 s"}
-    assert sink._publisher is None  # type: ignore[attr-defined]  # reason: whether the channel is used again
+    assert sink._publisher is None  # type: ignore[attr-defined]  # whether the channel is used again
     await until_delivered(sink, 2)
     again = await send_all(sink, [a_message(an_event(i)) for i in range(2, 502)])
     assert again == [Delivered()] * 500
@@ -156,7 +156,7 @@ async def test_who_may_only_write_uses_what_is_there(rabbit_rig: RabbitRig) -> N
 
 
 async def open_and_send(config: object, context: Context) -> Outcome:
-    sink = open_sink(config, context)  # type: ignore[arg-type]  # reason: a configuration of any kind
+    sink = open_sink(config, context)  # type: ignore[arg-type]  # a configuration of any kind
     try:
         [outcome] = await sink.send([a_message()])
         return outcome

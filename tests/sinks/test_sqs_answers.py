@@ -274,9 +274,9 @@ AWS = "https://sqs.sa-east-1.amazonaws.com/123456789012/q.fifo"
     ],
 )
 def test_where_an_sqs_is(
-    config: dict[str, str], wide: dict[str, str], endpoint: str, region: str, guest: bool
+    config: dict[str, Any], wide: dict[str, str], endpoint: str, region: str, guest: bool
 ) -> None:
-    place = Place.of(SqsConfig(id="1", tenant="default", instance="a", **config), wide)  # type: ignore[arg-type]  # reason: all of them text
+    place = Place.of(SqsConfig(id="1", tenant="default", instance="a", **config), wide)
 
     assert (place.endpoint, place.region, place.tenant is not None) == (endpoint, region, guest)
     assert not place.fault

@@ -323,7 +323,7 @@ async def test_a_batch_gets_its_outcomes_in_order(bench: Bench) -> None:
 def test_a_configuration_of_another_kind_is_refused() -> None:
     config = RabbitmqConfig(id="s", tenant="default", instance="loja-1")
     with pytest.raises(TypeError):
-        open_webhook(config, a_context(None))  # type: ignore[arg-type]  # reason: never used
+        open_webhook(config, a_context(None))  # type: ignore[arg-type]  # never used
 
 
 @pytest.mark.parametrize(

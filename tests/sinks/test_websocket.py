@@ -170,7 +170,7 @@ async def test_what_is_replayed_by_hand_is_pushed_again(rig: WebsocketRig) -> No
         await arrivals(rig, 1)
         await sink.send([replace(message, dedupe_id=f"{message.event.id}-again")])
         async with asyncio.timeout(20):
-            while len(await rig.arrived()) < 2:  # noqa: ASYNC110 - a client is read, it does not tell
+            while len(await rig.arrived()) < 2:
                 await asyncio.sleep(0.01)
     assert {arrival.id for arrival in await rig.arrived()} == {message.event.id}
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -20,8 +21,8 @@ class Database:
         return items
 
 
-def a_group(database: Database, **limits: float) -> GroupCommit[int, int]:
-    return GroupCommit(database.write, Limits(**limits), lambda *_: None)  # type: ignore[arg-type]  # reason: ints are floats
+def a_group(database: Database, **limits: Any) -> GroupCommit[int, int]:
+    return GroupCommit(database.write, Limits(**limits), lambda *_: None)
 
 
 async def test_a_database_that_stands_still_refuses_the_next() -> None:

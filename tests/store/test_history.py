@@ -1,5 +1,7 @@
 """What happened, read back: every filter, every page, nothing of others."""
 
+from typing import Any
+
 import pytest
 
 from gateway.store.base import Append, Store
@@ -26,10 +28,10 @@ def amount(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("gateway.store.scan.CHUNK", chunk)
 
 
-async def found(history: History, **wanted: object) -> list[str]:
+async def found(history: History, **wanted: Any) -> list[str]:
     """The ids of the events that are wanted."""
     page = await history.events(
-        Wanted(tenant=TENANT, **wanted),  # type: ignore[arg-type]  # reason: the tests give filters
+        Wanted(tenant=TENANT, **wanted),
         limit=100,
         below=None,
     )
@@ -247,9 +249,9 @@ async def test_deliveries_are_found_by_state_sink_and_event(
     dead, retrying, *_ = await store.log.claim({"a": 3})
     await store.log.settle([failed(dead, "dead"), failed(retrying)])
 
-    async def ids(**wanted: object) -> list[str]:
+    async def ids(**wanted: Any) -> list[str]:
         page = await history.deliveries(
-            Wanted(tenant=TENANT, **wanted),  # type: ignore[arg-type]  # reason: filters
+            Wanted(tenant=TENANT, **wanted),
             limit=9,
             below=None,
         )
@@ -288,9 +290,9 @@ async def test_inbounds_are_found_by_what_became_of_them(
     assert stuck.inbound
     assert plain.inbound
 
-    async def outcomes(outcome: str, **wanted: str) -> list[str]:
+    async def outcomes(outcome: str, **wanted: Any) -> list[str]:
         page = await history.inbounds(
-            Wanted(tenant=TENANT, outcome=outcome, **wanted),  # type: ignore[arg-type]  # reason: filters
+            Wanted(tenant=TENANT, outcome=outcome, **wanted),
             limit=9,
             below=None,
         )

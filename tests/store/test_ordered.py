@@ -25,7 +25,7 @@ def names(leased: list[Leased]) -> list[str]:
 
 
 def result(leased: Leased, state: str, delay: float = 0) -> Settlement:
-    return Settlement(id=leased.id, token=leased.token, state=state, delay=delay)  # type: ignore[arg-type]  # reason: callers give its values
+    return Settlement(id=leased.id, token=leased.token, state=state, delay=delay)  # type: ignore[arg-type]  # callers give its values
 
 
 async def test_only_the_first_of_each_key_goes(log: EventLog, make: Maker) -> None:

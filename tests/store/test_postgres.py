@@ -201,7 +201,7 @@ async def test_plans_made_on_empty_tables_stay_right(
                         sink_id="sink-a",
                         attempts=0,
                         replay=0,
-                        event=None,  # type: ignore[arg-type]  # reason: a settle needs no event
+                        event=None,  # type: ignore[arg-type]  # a settle needs no event
                     )
                 )
                 for event in events

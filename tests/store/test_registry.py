@@ -1,6 +1,7 @@
 """Records: one name each, one writer at a time, every change told."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -10,9 +11,9 @@ from schemas.errors import ConflictError
 from tests.store.rows import SECOND, Clock
 
 
-def record(ident: str = "1", **fields: object) -> Record:
-    defaults: dict[str, object] = {"kind": "sink", "id": ident, "tenant": "t", "name": ident}
-    return Record(**(defaults | fields))  # type: ignore[arg-type]  # reason: the tests give what belongs there
+def record(ident: str = "1", **fields: Any) -> Record:
+    defaults: dict[str, Any] = {"kind": "sink", "id": ident, "tenant": "t", "name": ident}
+    return Record(**(defaults | fields))
 
 
 class Told(list[tuple[str, str]]):

@@ -46,7 +46,7 @@ def doomed(path: Path, point: str, passes: int) -> tuple[list[str], list[str]]:
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
     words = [line.split() for line in done.stdout.splitlines()]
-    return tuple([w[1] for w in words if w[0] == verb] for verb in ("sent", "acked"))  # type: ignore[return-value]  # reason: there are two verbs
+    return tuple([w[1] for w in words if w[0] == verb] for verb in ("sent", "acked"))  # type: ignore[return-value]  # there are two verbs
 
 
 @pytest.mark.parametrize(("point", "kept"), [("before_commit", False), ("after_commit", True)])

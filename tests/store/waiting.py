@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 async def until(condition: Callable[[], Awaitable[object]], seconds: float = 10) -> None:
     """Wait for a condition that has to be asked for."""
     async with asyncio.timeout(seconds):
-        while not await condition():  # noqa: ASYNC110 - a server cannot set an event of ours
+        while not await condition():
             await asyncio.sleep(0.02)
 
 
