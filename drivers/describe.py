@@ -151,6 +151,8 @@ class OAuth:
     `redirect_uri`: which requests name where the owner comes back to (`never`: the provider knows
     it from its own settings). `pkce`: it is known to take PKCE's parameters, whether it checks them
     or not (RFC 6749, section 3.1, has servers ignore what they do not know; not all do).
+    `authorize_names`: what the authorization request's parameters are called where RFC 6749's names
+    are not understood. `client_signs`: the client's secret signs the provider's webhooks, too.
     `client_auth`: how the client identifies itself at the token
     endpoint; `token_headers` are sent there beside it, `token_params` with the code.
     `check_callback`: the provider's own proof on the callback query (Shopify's hmac), given the
@@ -166,6 +168,8 @@ class OAuth:
     pkce: bool = False
     client_auth: Literal["basic", "form", "json"] = "form"
     authorize_params: Mapping[str, str] = field(default_factory=dict)
+    authorize_names: Mapping[str, str] = field(default_factory=dict)
+    client_signs: bool = True
     token_params: Mapping[str, str] = field(default_factory=dict)
     token_headers: Mapping[str, str] = field(default_factory=dict)
     read_token: Callable[[Any, datetime], Token] | None = None

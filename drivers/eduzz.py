@@ -11,8 +11,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from drivers.base import Driver, fact, leftovers, raw_event
+from drivers.base import Credential, Driver, fact, leftovers, raw_event
 from drivers.body import parse_body
+from drivers.eduzz_api import API, OAUTH, SETTINGS
 from drivers.eduzz_data import (
     amount,
     buyer,
@@ -286,6 +287,10 @@ DRIVER = Driver(
     handshake=handshake,
     parse=parse,
     secret_fields=("origin_secret", "origin", "api_key", "originSecret"),
+    available_settings=SETTINGS,
+    credentials=(Credential(name="access_token", label="Personal access token"),),
+    api=API,
+    oauth=OAUTH,
     supported_events=tuple(
         "order.created order.pending order.paid order.failed order.canceled order.expired "
         "order.refunded order.partially_refunded order.chargeback order.updated "

@@ -2,7 +2,8 @@
 
 A key that the provider refuses is not taken. A provider that cannot be asked proves nothing: the
 key is taken with a warning, and a durable job asks again. One whose end is known, because it is a
-JWT or because the operator said so, is told a week before.
+JWT or because the operator said so, is told a week before. One that nothing else would use is
+tried once a day: else nobody learned that it was taken back.
 """
 
 from __future__ import annotations
@@ -73,15 +74,23 @@ class CredentialChecks:
         """Give an installation that is worth watching its job; one it has comes no later."""
         if not _is_watched(installation):
             return
-        ends = ends_at(installation)
         job = NewJob(
             id=self._ids(),
             kind=CHECK,
             unique=f"{CHECK}/{installation.id}",
             doc=codec.dumps({"installation_id": installation.id}),
-            due_in=0.0 if UNCHECKED in installation.info else self._until_warning(ends or 0),
+            due_in=self._wait(installation),
         )
         await add_sooner(self._store.database, job)
+
+    def _wait(self, installation: Installation) -> float:
+        """Seconds until a watched installation is to be looked at."""
+        ends = ends_at(installation)
+        if UNCHECKED in installation.info:
+            return 0.0
+        if ends is None or installation.info.get(WARNED) == ends:
+            return LONGEST_SLEEP
+        return self._until_warning(ends)
 
     def _until_warning(self, ends: int) -> float:
         """Seconds, at most a day."""
@@ -107,17 +116,23 @@ class CredentialChecks:
         return min((p for p in pauses if p is not None), default=None)
 
     async def _ask_again(self, driver: Driver, one: Installation, job: Job) -> float | None:
-        """Prove what could not be proven; gives when to try next, None when that is settled."""
-        if UNCHECKED not in one.info:
+        """Prove what could not be proven, or is not used otherwise; gives when to try next, None
+        when that is settled.
+        """
+        is_open, later = UNCHECKED in one.info, LONGEST_SLEEP if _is_quiet(one) else None
+        if not is_open and later is None:
             return None
         try:
             unknown = await self.prove(driver, one)
         except ApiError as error:
             await self._standing.refused(one, error.reason)
+            later = None
         else:
-            if unknown is not None:
+            if unknown is not None and is_open:
                 pause: float = FIRST_PAUSE * 2 ** min(job.attempts - 1, 10)
                 return min(pause, LONGEST_PAUSE)
+        if not is_open:
+            return later
         known = one.known_credentials
 
         def settled(current: Installation) -> Move:
@@ -125,7 +140,7 @@ class CredentialChecks:
             return {"info": noted(current.info, None)} if same else None
 
         await self._standing.note(one.id, settled)
-        return None
+        return later
 
     async def _warn(self, one: Installation) -> float | None:
         """Tell an end that comes near, once; gives when to look again."""
@@ -202,4 +217,15 @@ def noted(info: Mapping[str, Any], unknown: str | None) -> dict[str, Any]:
 def _is_watched(installation: Installation) -> bool:
     ends = ends_at(installation)
     to_warn = ends is not None and installation.info.get(WARNED) != ends
-    return installation.status == "active" and (UNCHECKED in installation.info or to_warn)
+    is_open = UNCHECKED in installation.info or to_warn or _is_quiet(installation)
+    return installation.status == "active" and is_open
+
+
+def _is_quiet(installation: Installation) -> bool:
+    """Whether its credentials can be tried, and nothing else would: no list is read with them."""
+    driver = BY_SLUG.get(installation.driver)
+    api = driver.api if driver else None
+    if driver is None or api is None or driver.polls or not (api.probe or api.login):
+        return False
+    known = installation.known_credentials
+    return all(known.get(name) for name in api.credentials)

@@ -134,6 +134,7 @@ def authorization_url(
     query |= {"state": state.text, **oauth.authorize_params}
     if oauth.pkce:
         query |= {"code_challenge": challenge(state.verifier), "code_challenge_method": "S256"}
+    query = {oauth.authorize_names.get(name, name): value for name, value in query.items()}
     return f"{page}{'&' if '?' in page else '?'}{urlencode(query)}"
 
 

@@ -169,7 +169,7 @@ class OAuthFlow:
                 reason = f"these scopes were not granted: {', '.join(missing)}"
                 return {"status": "error", "reason": reason, "oauth": {}}
             update: dict[str, Any] = {"oauth": held, "reason": None}
-            if not current.secrets and client.client_secret:
+            if oauth.client_signs and not current.secrets and client.client_secret:
                 update["secrets"] = (Secret(value=client.client_secret),)
                 update["info"] = current.info | {"default_secret": True}
             own = {k: v for k, v in current.credentials.items() if k != "access_token"}

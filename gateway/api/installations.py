@@ -174,7 +174,7 @@ def _made(
     services, tenant = call.services, call.principal.tenant
     token, secret = new_token(services.random), credentials.get(SECRET)
     is_default = False
-    if secret is None and driver.oauth is not None:
+    if secret is None and driver.oauth is not None and driver.oauth.client_signs:
         configured = services.directory.driver_settings(tenant, driver.slug)
         secret = oauth_client(configured).client_secret or None
         is_default = secret is not None

@@ -17,6 +17,7 @@ from tests.provider_apis.oauth import (
     CLIENT_ID,
     CLIENT_SECRET,
     Bling,
+    Eduzz,
     Grant,
     Shopify,
     Stripe,
@@ -25,11 +26,11 @@ from tests.provider_apis.oauth import (
 from tests.services import free_port
 
 
-@pytest.fixture(params=["bling", "shopify", "stripe"])
+@pytest.fixture(params=["bling", "shopify", "stripe", "eduzz"])
 async def anyone(api: Api, request: pytest.FixtureRequest) -> AsyncIterator[Owner]:
-    kinds = {"bling": Bling, "shopify": Shopify, "stripe": Stripe}
+    kinds = {"bling": Bling, "shopify": Shopify, "stripe": Stripe, "eduzz": Eduzz}
     async with authority(kinds[request.param]) as provider:
-        provider.lifetime = None if request.param == "stripe" else 3600
+        provider.lifetime = None if request.param in {"stripe", "eduzz"} else 3600
         owner = Owner(api, provider, request.param)
         await owner.configures()
         yield owner
@@ -61,7 +62,7 @@ async def test_what_is_asked_is_what_each_provider_documents(anyone: Owner) -> N
 
     common = {"response_type": "code", "client_id": CLIENT_ID, "state": query["state"]}
     proof: dict[str, dict[str, str]] = {"challenge": {}, "verifier": {}}
-    if anyone.driver != "bling":
+    if anyone.driver in {"shopify", "stripe"}:
         verifier = sent.get("code_verifier", "")
         proof["challenge"] = {
             "code_challenge": challenge(verifier),
@@ -82,6 +83,12 @@ async def test_what_is_asked_is_what_each_provider_documents(anyone: Owner) -> N
             "connect.stripe.com/oauth/authorize",
             common | {"redirect_uri": callback, "scope": "read_only"},
             code | client,
+        ),
+        "eduzz": (
+            "accounts.eduzz.com/oauth/authorize",
+            {"responseType" if k == "response_type" else k: v for k, v in common.items()}
+            | {"redirectTo": callback},
+            code | client | {"redirect_uri": callback},
         ),
     }
     page, asked, form = expected[anyone.driver]

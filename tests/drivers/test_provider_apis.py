@@ -1,4 +1,4 @@
-"""How Cakto, Hotmart, Kiwify and Pagar.me are asked, and proofs of Kiwify that no sample shows."""
+"""How Cakto, Eduzz, Hotmart, Kiwify and Pagar.me are asked; proofs of Kiwify without a sample."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from drivers import cakto, hotmart, kiwify, pagarme
+from drivers import cakto, eduzz, hotmart, kiwify, pagarme
 from drivers.base import Driver, receive
-from drivers.describe import Api, link_query
+from drivers.describe import Api, Fetch, link_query
 from drivers.people import dialled
 from schemas import codec
 from schemas.errors import VerificationError
@@ -56,10 +56,25 @@ def test_a_login_presents_the_client_and_gives_a_token(driver: Driver, url: str)
     assert (token.access_token, token.expires_at) == ("t-1", NOW + timedelta(hours=1))
 
 
+def test_a_token_of_eduzz_never_ends_and_says_whose_it_is() -> None:
+    oauth = eduzz.DRIVER.oauth
+    assert oauth
+    assert oauth.read_token
+    told = {"access_token": "t-1", "refresh_token": None, "expires_in": 0, "scope": "webhook_read"}
+    token = oauth.read_token(told | {"user": {"eduzzId": 98239281}}, NOW)
+    assert (token.access_token, token.refresh_token, token.expires_at) == ("t-1", None, None)
+    assert token.extra == {"account": "98239281"}
+    assert oauth.read_token(told, NOW).extra == {}
+
+
 def test_calls_carry_what_each_api_wants() -> None:
     bearer = {"Authorization": "Bearer t-1"}
     assert api_of(cakto.DRIVER).authorize(CREDENTIALS) == bearer
     assert api_of(hotmart.DRIVER).authorize(CREDENTIALS) == bearer
+    assert api_of(eduzz.DRIVER).authorize(CREDENTIALS) == bearer
+    who = api_of(eduzz.DRIVER).probe
+    assert who
+    assert who({}) == Fetch(name="account", url="https://api.eduzz.com/accounts/v1/me")
     assert api_of(kiwify.DRIVER).authorize(CREDENTIALS) == bearer | {"x-kiwify-account-id": "acc-1"}
     assert api_of(pagarme.DRIVER).authorize(CREDENTIALS) == {"Authorization": "Basic c2tfMTo="}
     login = api_of(hotmart.DRIVER).login

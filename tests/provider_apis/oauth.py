@@ -72,7 +72,7 @@ class Authority:
     def grant(self, auth_url: str, **more: str) -> str:
         """The owner agrees on the page; gives the query that the callback is called with."""
         asked = dict(parse_qsl(urlsplit(auth_url).query, keep_blank_values=True))
-        assert asked["response_type"] == "code"
+        assert asked[self.response_type] == "code"
         assert asked["client_id"] == CLIENT_ID
         scope = self.scope if self.scope is not None else asked.get("scope", "")
         self.made += 1
@@ -165,6 +165,7 @@ class Authority:
         return web.json_response(known if status == 200 else {"error": status}, status=status)
 
     token_path = "/oauth/token"
+    response_type = "response_type"
 
     @property
     def app(self) -> web.Application:
@@ -233,6 +234,33 @@ class Stripe(Authority):
     def issue(self, granted: Grant, form: Mapping[str, str]) -> dict[str, Any]:
         told = super().issue(granted, form)
         return told | {"stripe_user_id": "acct_1", "livemode": False}
+
+
+class Eduzz(Authority):
+    """Names of its own on the page, JSON, the account beside a token that never ends and is not
+    renewed; 404 for what is worth nothing. https://developers.eduzz.com/docs/api/user-token
+    """
+
+    response_type = "responseType"
+    account = "/accounts/v1/me"
+
+    def form(self, request: web.Request, body: bytes) -> dict[str, str]:
+        if request.content_type != "application/json":
+            raise RefusalError(400, {"message": "invalid body"})
+        told: dict[str, str] = json.loads(body)
+        return told
+
+    def granted(self, form: Mapping[str, str]) -> Grant:
+        found = self.codes.pop(form.get("code", ""), None)
+        if form["grant_type"] != "authorization_code" or not form["redirect_uri"] or not found:
+            raise RefusalError(404, {"message": "Token not found", "code": "ERR_TOKEN"})
+        return found
+
+    def issue(self, granted: Grant, form: Mapping[str, str]) -> dict[str, Any]:
+        token = super().issue(granted, form)["access_token"]
+        told = {"access_token": token, "refresh_token": None, "expires_in": 0}
+        user = {"id": "0b19bf3d-b1f6-47cf-8a84-9fb22a9ae63b", "eduzzId": 98239281}
+        return told | {"token_type": "bearer", "scope": "webhook_read", "ttl": None, "user": user}
 
 
 class Kiwify(Authority):
