@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.codec import MAX_DEPTH, MAX_DIGITS, dumps, loads
+from schemas.codec import MAX_DEPTH, MAX_DIGITS, MAX_EXPONENT, dumps, loads
 from schemas.errors import UnparsableError
 
 BIG = 123456789012345678901234567890
@@ -38,6 +38,9 @@ def nested(depth: int, left: bytes = b"[", right: bytes = b"]") -> bytes:
         (nested(MAX_DEPTH), None),
         (b"[" + b"[]," * 200 + b"{}]", None),
         (b'"' + b"[" * 500 + b'"', "[" * 500),
+        (b"[" + b"{}," * MAX_DEPTH + b'"\\""]', [*[{}] * MAX_DEPTH, '"']),
+        (b'{"a\\"":"\\\\","b":"\\\\\\""}', {'a"': "\\", "b": '\\"'}),
+        (str(2**63).encode() + b"0" * 900, 2**63 * 10**900),
     ],
     ids=lambda v: repr(v)[:30],
 )
@@ -53,8 +56,10 @@ def test_loads(body: bytes, expected: Any) -> None:
     [
         b"", b"{", b"[1,]", b"{'a':1}", b"01", b"1 2", b"undefined", b'"\n"', b"\xff", b"{\x00}",
         b"NaN", b"Infinity", b"-Infinity",
-        b'{"a":1,"a":2}', b'[{"a":{"b":1,"b":1}}]',
-        b"1" * (MAX_DIGITS + 1), b"1." + b"0" * MAX_DIGITS, b"1e401", b"1e-401", b"1e999999999",
+        b'{"a":1,"a":2}', b'[{"a":{"b":1,"b":1}}]', b'{"a":"x","a":"\\""}', b'{"a":1,"\\u0061":1}',
+        b'{"a" :1,"a" :"\\":"}', b'{"a":{"b":"c"},"a":[]}', b'[{"":0,"":0},"\\"\\""]',
+        b"1" * (MAX_DIGITS + 1), b'{"a":-%d}' % 10**MAX_DIGITS, b"1." + b"0" * MAX_DIGITS,
+        b"1e401", b"1e-401", b"1e999999999", b"1e9223372036854775807",
         nested(MAX_DEPTH + 1), nested(MAX_DEPTH + 1, b'{"a":', b"}").replace(b":}", b":1}", 1),
         nested(100_000), b"[" * 100_000,
     ],
@@ -63,6 +68,69 @@ def test_loads(body: bytes, expected: Any) -> None:
 def test_what_would_be_changed_in_silence_is_refused(body: bytes) -> None:
     with pytest.raises(UnparsableError):
         loads(body)
+
+
+def as_told(body: bytes) -> str | None:
+    """What Python's own reader sees in a document; None for what it refuses, or would change."""
+
+    def whole(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(dict(pairs)) < len(pairs):
+            raise ValueError("a key stands twice")
+        return dict(pairs)
+
+    def never(word: str) -> Any:
+        raise ValueError(word)
+
+    def fraction(text: str) -> Decimal:
+        if abs(Decimal(text).adjusted()) > MAX_EXPONENT:
+            raise ValueError(text)
+        return Decimal(text)
+
+    reader = json.JSONDecoder(object_pairs_hook=whole, parse_constant=never, parse_float=fraction)
+    try:
+        return repr(reader.decode(body.decode("utf-8-sig")))
+    except (ValueError, ArithmeticError):
+        return None
+
+
+def as_read(body: bytes) -> str | None:
+    try:
+        return repr(loads(body))
+    except UnparsableError:
+        return None
+
+
+# Pieces of JSON and of what looks like it, glued at random: keys that stand twice in any spelling,
+# quotes escaped or not, numbers at the edge of what a machine holds.
+PIECES = (
+    r"""{ } [ ] : , " \ \" \\ \u0022 \u0061 \ud800 \ud83d\ude00 \n \/ a "a" "b" "a": "a":1 """
+    """{"a":1} "" 0 -0 -0.0 00 -1 1.0 1. .5 10.00 1e2 1E+2 1e-2 1e 2e308 9223372036854775807 """
+    """9223372036854775808 18446744073709551616 -9223372036854775809 true false null NaN """
+    """Infinity -Infinity é 🍞"""
+).split()
+pieces = st.sampled_from([*PIECES, " ", "\t", "\n", "\r", "\x0b", "\x00", "\x7f", "\xa0", "\ufeff"])
+keys = st.sampled_from(['"a"', '"\\u0061"', '"b"', '""', '"\\""', '"\\\\"', '"é"', '"\\":"'])
+documents = st.recursive(
+    pieces | keys,
+    lambda inner: (
+        st.lists(inner).map(lambda values: f"[{','.join(values)}]")
+        | st.lists(st.tuples(keys, inner)).map(
+            lambda pairs: "{" + " ,".join(f"{k} : {v}" for k, v in pairs) + "}"
+        )
+    ),
+    max_leaves=8,
+)
+broken = st.tuples(documents.map(str.encode), st.integers(0, 60), st.binary(max_size=2)).map(
+    lambda told: told[0][: told[1]] + told[2] + told[0][told[1] :]
+)
+
+
+@settings(max_examples=1500, deadline=None, derandomize=True, database=None)
+@given(
+    documents.map(str.encode) | broken | st.lists(pieces, max_size=9).map("".join).map(str.encode)
+)
+def test_reading_is_as_exact_as_the_standard_library(body: bytes) -> None:
+    assert as_read(body) == as_told(body)
 
 
 @dataclass(slots=True)
