@@ -241,7 +241,7 @@ def _ingress(
         random=random_module.random,
         key_sets=KeySets(out.egress, time.monotonic),
         standing=accounts.standing,
-        source=Sources(settings.trusted_proxies).of,
+        source=Sources(settings.trusted_proxies).at,
         crash=crash_at(settings.crash_at),
         tracing=intake.tracing,
     )

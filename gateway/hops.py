@@ -7,7 +7,7 @@ whatever addresses and tries lie between.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import orjson
 
@@ -24,9 +24,9 @@ class LoopError(RequestError):
     status, error, code = 508, "Loop detected", "loop"
 
 
-def read_hops(headers: Mapping[str, str]) -> int:
+def read_hops(headers: Mapping[str, Sequence[str]]) -> int:
     """How many gateways a request says it has passed; 0 for nonsense. Raises LoopError."""
-    hops = _number(headers.get(HOP_HEADER, ""))
+    hops = _number(next(iter(headers.get(HOP_HEADER, ())), ""))
     if hops > MOST_HOPS:
         raise LoopError
     return hops

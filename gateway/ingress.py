@@ -7,7 +7,7 @@ The answer never depends on a sink's health.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +19,8 @@ from drivers import BY_SLUG
 from drivers.base import Driver, Receipt, receive
 from drivers.body import is_known_type
 from gateway import log
-from gateway.answers import error_response
+from gateway.answers import Answer, error_answer
+from gateway.arrival import Arrival
 from gateway.directory import Directory
 from gateway.hops import read_hops
 from gateway.intake import Intake
@@ -28,7 +29,7 @@ from gateway.metrics import Metrics
 from gateway.models import Installation
 from gateway.pace import Paces
 from gateway.pressure import Pressure
-from gateway.reading import read_body, refuse_repeated
+from gateway.reading import refuse_repeated
 from gateway.security import digest
 from gateway.standing import Standing
 from gateway.store.base import Appended
@@ -81,54 +82,52 @@ class Ingress:
     random: Callable[[], float]
     key_sets: KeySets
     standing: Standing
-    source: Callable[[web.BaseRequest], str]
+    source: Callable[[str, Sequence[str]], str]
     crash: Callable[[str], None]
     tracing: Tracing | None = None
     refusals: deque[Refusal] = field(default_factory=lambda: deque(maxlen=REFUSALS_KEPT))
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, arrival: Arrival) -> Answer:
         """Any request to an ingest URL; every failure is an answer of the contract's table."""
-        slug = request.match_info["driver"]
-        started, span = self.monotonic(), self._begin(request)
+        slug = arrival.driver
+        started, span = self.monotonic(), self._begin(arrival)
         try:
             trace = span.traceparent if span else None
-            response, outcome = await self._serve(request, slug, trace)
+            answer, outcome = await self._serve(arrival, slug, trace)
         except RequestError as error:
-            response, outcome = error_response(error), error.code
+            answer, outcome = error_answer(error), error.code
         except StoreUnavailableError as error:
             unavailable = UnavailableError(error.message, retry_after=self._jittered())
-            response, outcome = error_response(unavailable), "unavailable"
+            answer, outcome = error_answer(unavailable), "unavailable"
         known = slug if slug in BY_SLUG else "unknown"
         self.metrics.ingested(known, outcome, self.monotonic() - started)
         if span is not None:
-            failed = outcome if response.status >= 500 else None
-            span.end(failed, driver=known, outcome=outcome, http_status=response.status)
-        return response
+            failed = outcome if answer.status >= 500 else None
+            span.end(failed, driver=known, outcome=outcome, http_status=answer.status)
+        return answer
 
-    def _begin(self, request: web.Request) -> Span | None:
+    def _begin(self, arrival: Arrival) -> Span | None:
         if self.tracing is None:
             return None
-        parent = valid(request.headers.get(HEADER))
+        parent = valid(next(iter(arrival.headers.get(HEADER, ())), None))
         return self.tracing.begin("POST /hooks/{driver}/{token}", "server", parent)
 
-    async def _serve(
-        self, request: web.Request, slug: str, trace: str | None
-    ) -> tuple[web.Response, str]:
-        driver, installation = self._find(slug, request.match_info["token"])
+    async def _serve(self, arrival: Arrival, slug: str, trace: str | None) -> tuple[Answer, str]:
+        driver, installation = self._find(slug, arrival.token)
         self.pressure.check(self.random)
         wait = self.paces.take(installation.id, self.monotonic())
         if wait:
             raise TooManyRequestsError("too many deliveries a second", retry_after=int(wait) + 1)
-        inbound = await self.read(request)
+        inbound = await self.read(arrival)
         self.crash("after_read")
         grant = self._grant(driver, installation)
         if driver.handshake is not None:
             reply = driver.handshake(inbound, grant)
             if reply is not None:
                 return _reply(reply), "handshake"
-        if request.method != "POST" and driver.handshake is None:
-            raise web.HTTPMethodNotAllowed(request.method, ["POST"])
-        receipt = await self._receive(driver, installation, inbound, grant, request)
+        if arrival.method != "POST" and driver.handshake is None:
+            raise web.HTTPMethodNotAllowed(arrival.method, ["POST"])
+        receipt = await self._receive(driver, installation, inbound, grant, arrival)
         self.crash("after_verify")
         told = await self.intake.take(installation, inbound, receipt, trace)
         if not told.duplicate:
@@ -155,25 +154,19 @@ class Ingress:
         now = self.now()
         return any(t == key and (until is None or until > now) for t, until in installation.tokens)
 
-    async def read(self, request: web.Request) -> Inbound:
+    async def read(self, arrival: Arrival) -> Inbound:
         """A request as drivers see it. Raises a RequestError for what nobody could read."""
-        refuse_repeated(request.headers)
-        if not is_known_type(
-            request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        ):
+        headers = arrival.headers
+        refuse_repeated(headers)
+        media = next(iter(headers.get("content-type", ())), "")
+        if not is_known_type(media.partition(";")[0].strip().lower()):
             raise UnsupportedMediaTypeError("send JSON or a form")
-        read_hops(request.headers)
-        body = await read_body(request, self.max_body)
-        headers: dict[str, tuple[str, ...]] = {}
-        for raw_name, raw_value in request.raw_headers:
-            name = raw_name.decode("latin-1").lower()
-            value = raw_value.decode("utf-8", "surrogateescape")
-            headers[name] = (*headers[name], value) if name in headers else (value,)
+        read_hops(headers)
         return Inbound(
-            method=request.method,
+            method=arrival.method,
+            body=await arrival.body(self.max_body),
             headers=headers,
-            query=_query(request.rel_url.raw_query_string),
-            body=body,
+            query=_query(arrival.query) if arrival.query else {},
             received_at=datetime.fromtimestamp(self.now() / 1_000_000, UTC),
         )
 
@@ -192,7 +185,7 @@ class Ingress:
         installation: Installation,
         inbound: Inbound,
         grant: Grant,
-        request: web.Request,
+        arrival: Arrival,
     ) -> Receipt:
         try:
             try:
@@ -202,12 +195,12 @@ class Ingress:
                     raise
                 return receive(driver, inbound, self._grant(driver, installation))
         except VerificationError as error:
-            self._refuse(installation, inbound, error.message, request)
+            self._refuse(installation, inbound, error.message, arrival)
             raise UnauthorizedError(
                 "the delivery could not be verified", code="verification_failed"
             ) from None
         except UnparsableError as error:
-            self._refuse(installation, inbound, error.message, request)
+            self._refuse(installation, inbound, error.message, arrival)
             raise BadRequestError(error.message, code="unparsable_body") from None
 
     async def _has_new_keys(self, driver: Driver, installation: Installation) -> bool:
@@ -218,7 +211,7 @@ class Ingress:
         return await self.key_sets.refresh(url)
 
     def _refuse(
-        self, installation: Installation, inbound: Inbound, reason: str, request: web.Request
+        self, installation: Installation, inbound: Inbound, reason: str, arrival: Arrival
     ) -> None:
         """Keep a bounded record; what was sent is not kept, because anybody could have sent it."""
         self.refusals.append(
@@ -230,7 +223,7 @@ class Ingress:
                 tenant=installation.tenant,
                 reason=reason,
                 size=len(inbound.body),
-                remote=self.source(request),
+                remote=self.source(arrival.remote, arrival.headers.get("x-forwarded-for", ())),
             )
         )
         log.get().warning(
@@ -256,13 +249,11 @@ def _query(raw: str) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _reply(reply: Reply) -> web.Response:
-    return web.Response(
-        body=reply.body, status=reply.status, headers={"Content-Type": reply.content_type}
-    )
+def _reply(reply: Reply) -> Answer:
+    return Answer(reply.body, reply.status, reply.content_type)
 
 
-def _answer(receipt: Receipt, told: Appended) -> web.Response:
+def _answer(receipt: Receipt, told: Appended) -> Answer:
     body: dict[str, Any] = {
         "received": True,
         "inbound_id": told.inbound_id,
@@ -275,4 +266,4 @@ def _answer(receipt: Receipt, told: Appended) -> web.Response:
         body["quarantined"] = True
     if receipt.outcome == "enriching" and not told.duplicate:
         body["enriching"] = True
-    return web.Response(body=codec.dumps(body), content_type="application/json")
+    return Answer(codec.dumps(body))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 
 from aiohttp import web
 from aiohttp.http_exceptions import PayloadEncodingError
@@ -40,16 +40,14 @@ class RequestTimeoutError(RequestError):
     status, error, code = 408, "Request timeout", "request_timeout"
 
 
-def refuse_repeated(names: Iterable[str]) -> None:
+def refuse_repeated(headers: Mapping[str, Sequence[str]]) -> None:
     """Refuse a request that says twice what must be said once. Raises BadRequestError.
 
-    `names`: of its headers, each as often as it came.
+    `headers`: names in lower case to every value.
     """
-    seen: set[str] = set()
-    for name in map(str.lower, names):
-        if name in seen and _ONCE.search(name):
+    for name, values in headers.items():
+        if len(values) > 1 and _ONCE.search(name):
             raise BadRequestError(f"the header {name[:64]} came twice", code="repeated_header")
-        seen.add(name)
 
 
 async def read_body(request: web.Request, limit: int, within: float = READ_SECONDS) -> bytes:

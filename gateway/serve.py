@@ -7,14 +7,22 @@ import gc
 import os
 import signal
 import ssl
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 
 import uvloop
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from gateway import log
+from gateway.answers import Answer, error_answer, unforeseen
+from gateway.api.headers import protection
 from gateway.app import build
+from gateway.arrival import Arrival
 from gateway.bootstrap import Keys, ensure_keys
+from gateway.doorway import Doorway
+from gateway.services import SERVICES, Services
 from gateway.settings import Settings, SettingsError
 from gateway.supervisor import Supervisor
 from gateway.version import VERSION
@@ -59,26 +67,68 @@ def run_worker(settings: Settings, keys: Keys, parent: int | None = None) -> int
 async def _serve(settings: Settings, keys: Keys, parent: int | None) -> int:
     stop = asyncio.Event()
     _listen_for_the_end(stop, parent)
-    runner = runner_of(build(settings, keys), SHUTDOWN_SECONDS)
-    await runner.setup()
-    try:
-        site = web.TCPSite(
-            runner,
-            settings.host,
-            settings.port,
-            ssl_context=_tls(settings),
-            backlog=BACKLOG,
-            reuse_port=settings.workers > 1 or None,
-        )
-        await site.start()
+    async with served(build(settings, keys), settings):
         _settle_memory()
         log.get().info("gateway.started", host=settings.host, port=settings.port, version=VERSION)
         await stop.wait()
         log.get().info("gateway.stopping")
-    finally:
-        await runner.cleanup()
     log.get().info("gateway.stopped")
     return 0
+
+
+@asynccontextmanager
+async def served(
+    app: web.Application, settings: Settings, *, within: float = SHUTDOWN_SECONDS
+) -> AsyncIterator[asyncio.Server]:
+    """The application behind its listening socket. At the end what is being served is given
+    `within` seconds.
+    """
+    runner = _runner_of(app, within)
+    await runner.setup()
+    doorway = None
+    try:
+        doorway = _doorway(app, runner)
+        server = await asyncio.get_running_loop().create_server(
+            doorway,
+            settings.host,
+            settings.port,
+            ssl=_tls(settings),
+            backlog=BACKLOG,
+            reuse_port=settings.workers > 1 or None,
+        )
+        yield server
+        server.close()
+    finally:
+        if doorway is not None:
+            await doorway.close(within)
+        await runner.cleanup()
+
+
+def _doorway(app: web.Application, runner: web.AppRunner) -> Doorway:
+    server, services = runner.server, app[SERVICES]
+    assert server is not None  # noqa: S101 - set up
+    headers = protection(services.settings)
+    if services.settings.cors_origins:
+        headers[hdrs.VARY] = hdrs.ORIGIN
+    return Doorway(
+        partial(_deliver, services),
+        server,
+        headers,
+        most=services.settings.max_body,
+        idle=KEEP_ALIVE,
+        now=time.time,
+    )
+
+
+async def _deliver(services: Services, arrival: Arrival) -> Answer:
+    """The answer to a delivery, whatever happens."""
+    try:
+        return await services.ingress.handle(arrival)
+    except Exception:  # noqa: BLE001 - whatever it is, the provider gets an answer and we a trace
+        ident = services.ids()
+        path = "/hooks/{driver}/{token}"
+        log.get().exception("request.failed", error_id=ident, method=arrival.method, path=path)
+        return error_answer(unforeseen(ident), id=ident)
 
 
 def _settle_memory() -> None:
@@ -90,7 +140,7 @@ def _settle_memory() -> None:
     gc.set_threshold(5_000, 20, 50)
 
 
-def runner_of(app: web.Application, shutdown_seconds: float) -> web.AppRunner:
+def _runner_of(app: web.Application, shutdown_seconds: float) -> web.AppRunner:
     """How the application is served: bodies as they come, and nobody waits for a slow client."""
     return web.AppRunner(
         app,

@@ -6,7 +6,7 @@ nothing else: links are made of the public URL, whatever Host or X-Forwarded-Pro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from aiohttp import web
@@ -31,13 +31,18 @@ class Sources:
     def of(self, request: web.BaseRequest) -> str:
         """The nearest address that is no proxy of ours; empty when there is none (a socket file).
 
-        `X-Forwarded-For` is read from its right end, where our proxy wrote; what a client claims
-        stands to the left of that.
+        See `at`.
         """
-        address = _address(request.remote or "")
+        return self.at(request.remote or "", request.headers.getall("X-Forwarded-For", []))
+
+    def at(self, remote: str, forwarded: Sequence[str]) -> str:
+        """The same of a connection's far end and the values of `X-Forwarded-For`: they are read
+        from the right end, where our proxy wrote; what a client claims stands to the left of that.
+        """
+        address = _address(remote)
         if address is None:
             return ""
-        told = ",".join(request.headers.getall("X-Forwarded-For", [])) if self._trusted else ""
+        told = ",".join(forwarded) if self._trusted else ""
         for entry in reversed(told.split(",")[-MOST_PROXIES:]):
             if not self._is_trusted(address):
                 break

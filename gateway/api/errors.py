@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from gateway import log
-from gateway.answers import error_response
+from gateway.answers import error_response, unforeseen
 from gateway.api.route import EVOLUTION
 from gateway.services import SERVICES
 from schemas import codec
@@ -23,12 +23,6 @@ _HTTP = {
     415: ("Unsupported media type", "unsupported_media_type"),
     417: ("Expectation failed", "expectation_failed"),
 }
-
-
-class InternalError(RequestError):
-    """Something went wrong here."""
-
-    status, error, code = 500, "Internal error", "internal_error"
 
 
 @web.middleware
@@ -75,5 +69,4 @@ def _unforeseen(request: web.Request) -> web.Response:
         method=request.method,
         path=route.canonical if route else "?",
     )
-    told = InternalError(f"something went wrong here; the log has it under {ident}")
-    return error_response(told, evolution=request.get(EVOLUTION, False), id=ident)
+    return error_response(unforeseen(ident), evolution=request.get(EVOLUTION, False), id=ident)

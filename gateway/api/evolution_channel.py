@@ -23,6 +23,7 @@ from drivers.verify import restore
 from gateway.api.doc import Doc, Schema
 from gateway.api.hooks import ToldEvent
 from gateway.api.route import Call, Route, respond
+from gateway.arrival import WebArrival
 from gateway.intake import Origin, micros
 from gateway.models import Instance
 from gateway.store.base import Appended
@@ -71,7 +72,7 @@ async def receive_event(call: Call) -> web.Response:
 async def _take(call: Call) -> tuple[Receipt, Appended]:
     services, ingress = call.services, call.services.ingress
     services.pressure.check(ingress.random)
-    inbound = await ingress.read(call.request)
+    inbound = await ingress.read(WebArrival(call.request))
     kept = {k: v for k, v in inbound.headers.items() if k not in CREDENTIALS}
     inbound = replace(inbound, headers=kept, query={})
     payload = _payload(inbound)

@@ -9,6 +9,7 @@ from typing_extensions import TypedDict
 
 from gateway.api.doc import JSON, Doc, Schema
 from gateway.api.route import PUBLIC, Call, Method, Route
+from gateway.arrival import WebArrival
 
 FORM = "application/x-www-form-urlencoded"
 METHODS: tuple[Method, ...] = ("POST", "GET", "HEAD", "PUT")
@@ -47,7 +48,7 @@ def delivery() -> Schema:
 
 async def receive(call: Call) -> web.StreamResponse:
     """One delivery or handshake of a provider."""
-    return await call.services.ingress.handle(call.request)
+    return (await call.services.ingress.handle(WebArrival(call.request))).response()
 
 
 def _route(method: Method) -> Route:

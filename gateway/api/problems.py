@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from gateway.answers import InternalError
 from gateway.api.changing import takes_key
 from gateway.api.doc import JSON, Schema
-from gateway.api.errors import InternalError
 from gateway.api.route import ANY_KEY, PUBLIC, Route
 from gateway.hops import LoopError
 from gateway.reading import RequestTimeoutError

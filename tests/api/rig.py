@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import aiohttp
-from aiohttp import web
 from cryptography.fernet import Fernet
 from pydantic import SecretStr, TypeAdapter
 
 from gateway.app import build
 from gateway.bootstrap import Keys
 from gateway.security import Vault
-from gateway.serve import runner_of
+from gateway.serve import served
 from gateway.services import SERVICES, Services
 from gateway.settings import Settings
 from schemas import codec
@@ -122,17 +121,12 @@ async def serving(folder: Path, keys: Any = None, **settings: Any) -> AsyncItera
         "secret_keys": SecretStr("kept-by-the-vault"),
     }
     sealed: Keys = keys or Keys(Vault([Fernet.generate_key().decode()]), ADMIN, is_new=True)
-    app = build(Settings(**(given | settings)), sealed)
-    runner = runner_of(app, 1.0)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        port = runner.addresses[0][1]
+    configured = Settings(**(given | settings | {"host": "127.0.0.1", "port": 0}))
+    app = build(configured, sealed)
+    async with served(app, configured, within=1.0) as server:
+        port = server.sockets[0].getsockname()[1]
         async with aiohttp.ClientSession() as session:
             yield Api(session, f"http://127.0.0.1:{port}", app[SERVICES])
-    finally:
-        await runner.cleanup()
 
 
 async def eventually(ask: Callable[[], Awaitable[T]], patience: float = 15.0) -> T:

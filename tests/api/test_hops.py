@@ -15,14 +15,14 @@ from tests.sinks.receiver import Got, Receiver
     ("text", "hops"), [("", 0), ("1", 1), ("3", 3), ("-9", 0), ("1.5", 0), ("٣", 0), ("x", 0)]
 )
 def test_a_number_is_read_and_nonsense_is_none(text: str, hops: int) -> None:
-    assert read_hops({HOP_HEADER: text}) == hops
+    assert read_hops({HOP_HEADER: (text,)}) == hops
     assert stored_hops(codec.dumps({"a": ("9",), HOP_HEADER: (text,)})) == hops
 
 
 @pytest.mark.parametrize("text", ["4", "999999", "9" * 5000])
 def test_what_went_round_is_refused(text: str) -> None:
     with pytest.raises(LoopError):
-        read_hops({HOP_HEADER: text})
+        read_hops({HOP_HEADER: (text,)})
 
 
 def test_headers_without_the_number_have_passed_nothing() -> None:
