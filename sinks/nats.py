@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import lru_cache
 
 import orjson
-from nats.aio.msg import Msg
 from nats.js.api import Header
 
 from schemas.delivery import Delivered, Health, Message, Outcome, Retry
@@ -21,15 +22,17 @@ from sinks.flight import Flight, grounded
 from sinks.link import Link, LinkError
 from sinks.nats_peer import STUCK, Dialler, Login, NatsPeer, Place
 from sinks.nats_stream import Subjects
+from sinks.nats_wire import VERSION_LINE, Answer, Publication, header_lines, one_line
 
 BATCH_SIZE, PARALLEL = 128, 4
 HEADER_BYTES = 2048  # at most; they count towards the server's limit, too
 LOOKUP_SECONDS = 5.0
 NO_RESPONDERS = "503"
 MESSAGE_TOO_LARGE = 10054  # for the stream; what is too large for the server we see before
+DELIVERED = Delivered()
+# These may do better in a second round, at once.
 UNHEARD = Retry(reason="no stream took it")
 TOO_LARGE = Retry(reason="too large for the stream")
-AT_ONCE = (UNHEARD, TOO_LARGE)  # may do better in a second round
 NOTHING = "no NATS to publish to: set `url` here, or NATS_URL on the server"
 
 
@@ -50,6 +53,11 @@ class NatsSink:
         self.parallel = config.concurrency or PARALLEL
         self._timeout = config.timeout or context.timeout
         self._subjects = Subjects.of(config)
+        named = config.stream and config.jetstream
+        expected = {Header.EXPECTED_STREAM.value: config.stream} if named else {}
+        self._expected = header_lines(expected)
+        self._subject = lru_cache(256)(self._subjects.subject)  # one per event name: they are few
+        self._named = lru_cache(256)(self._name)
         self._urls = config.url or context.server_wide.get("nats", {}).get("url", "")
         self._place = "NATS"
         self._link: Link[NatsPeer] | None = None
@@ -68,7 +76,7 @@ class NatsSink:
         with self._flight.one():
             deadline = asyncio.get_running_loop().time() + self._timeout
             outcomes = await self._round(batch, deadline)
-            again = [i for i, o in enumerate(outcomes) if o in AT_ONCE]
+            again = [i for i, o in enumerate(outcomes) if o is UNHEARD or o is TOO_LARGE]
             if again:  # the stream is gone and is made again, or the message made smaller: once
                 large = frozenset(batch[i].event.id for i in again if outcomes[i] is TOO_LARGE)
                 second = await self._round([batch[i] for i in again], deadline, large)
@@ -106,7 +114,7 @@ class NatsSink:
     async def _round(
         self, batch: Sequence[Message], deadline: float, large: frozenset[str] = frozenset()
     ) -> list[Outcome]:
-        """Try each message once; AT_ONCE is what may do better in another round.
+        """Try each message once; UNHEARD and TOO_LARGE may do better in another round.
 
         `large`: ids of events that go as a claim.
         """
@@ -155,7 +163,7 @@ class NatsSink:
         if not self._config.jetstream or self._config.stream:
             return {}
         refused: dict[str, str] = {}
-        subjects = {self._subject(message) for message in batch}
+        subjects = {self._subject(name) for name in {message.event.name for message in batch}}
         if subjects <= self._kept:
             return refused
         async with self._looking:
@@ -177,28 +185,20 @@ class NatsSink:
         refused: Mapping[str, str],
     ) -> list[Outcome]:
         """Through JetStream: one acknowledgement for each message."""
-        answers: dict[int, asyncio.Future[Msg]] = {}
-        outcomes: list[Outcome] = [UNHEARD] * len(batch)
-        try:
-            for i, message in enumerate(batch):
-                subject = self._subject(message)
-                if subject in refused:
-                    outcomes[i] = self._retry(refused[subject])
-                    continue
-                body = self._body(peer, message, large)
-                try:
-                    answers[i] = await peer.ask(subject, body, self._headers(message))
-                except LinkError as error:
-                    outcomes[i] = self._retry(error.reason)
-            if answers:
-                left = deadline - asyncio.get_running_loop().time()
-                await asyncio.wait(answers.values(), timeout=max(left, 0.0))
-        finally:
-            for answer in answers.values():
-                answer.cancel()  # nothing happens to those that are done
-        for i, answer in answers.items():
-            outcomes[i] = self._outcome(peer, self._subject(batch[i]), answer)
-        return outcomes
+        if refused:
+            kept = [m for m in batch if self._subject(m.event.name) not in refused]
+            some = await self._stream(peer, kept, deadline, large, {}) if kept else []
+            left = iter(some)
+            reasons = (refused.get(self._subject(m.event.name)) for m in batch)
+            return [next(left) if why is None else self._retry(why) for why in reasons]
+        subjects = [self._subject(message.event.name) for message in batch]
+        publications = (self._publication(peer, message, large) for message in batch)
+        with peer.awaiting(subjects) as (inbox, answers):
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(deadline):
+                    await peer.ask(publications, inbox, answers)
+            pairs = zip(subjects, answers.given, strict=True)
+            return [self._outcome(peer, subject, answer) for subject, answer in pairs]
 
     async def _shout(
         self,
@@ -209,39 +209,40 @@ class NatsSink:
         refused: Mapping[str, str],
     ) -> list[Outcome]:
         """By core NATS: the server has read it, whoever hears it."""
-        subjects = [self._subject(message) for message in batch]
+        subjects = [self._subject(message.event.name) for message in batch]
         before = {subject: peer.denials(subject) for subject in subjects}
         try:
-            for message, subject in zip(batch, subjects, strict=True):
-                body = self._body(peer, message, large)
-                await peer.tell(subject, body, self._headers(message))
+            async with asyncio.timeout_at(deadline):
+                await peer.tell(self._publication(peer, message, large) for message in batch)
             await peer.flush(deadline - asyncio.get_running_loop().time())
         except LinkError as error:
             return [self._retry(error.reason)] * len(batch)
+        except TimeoutError:
+            return [self._retry(f"no answer within {self._timeout:g} s")] * len(batch)
         return [
             self._retry(f"it forbids us to publish to {subject}")
             if peer.denials(subject) > before[subject]
-            else Delivered()
+            else DELIVERED
             for subject in subjects
         ]
 
-    def _subject(self, message: Message) -> str:
-        return self._subjects.subject(message.event.name)
-
-    def _headers(self, message: Message) -> dict[str, str]:
+    def _publication(self, peer: NatsPeer, message: Message, large: frozenset[str]) -> Publication:
         event = message.event
-        headers = {
-            Header.MSG_ID.value: message.dedupe_id,
-            "event": wire_name(event.name, self._config.naming),
-            "instance": event.instance,
-            "id": event.id,
-            "attempt": str(message.attempt),
-            "traceparent": message.traceparent
-            or trace_parent(event.id, f"{message.delivery_id}/{message.attempt}"),
-        }
-        if self._config.stream and self._config.jetstream:
-            headers[Header.EXPECTED_STREAM.value] = self._config.stream
-        return headers
+        subject, named = self._named(event.name, event.instance)
+        trace = message.traceparent or trace_parent(
+            event.id, f"{message.delivery_id}/{message.attempt}"
+        )
+        headers = (
+            f"{VERSION_LINE}{Header.MSG_ID.value}: {one_line(message.dedupe_id)}\r\n{named}"
+            f"id: {one_line(event.id)}\r\nattempt: {message.attempt}\r\n"
+            f"traceparent: {one_line(trace)}\r\n{self._expected}\r\n"
+        )
+        return subject, headers.encode(), self._body(peer, message, large)
+
+    def _name(self, name: str, instance: str) -> tuple[bytes, str]:
+        """What all messages of a name share: the subject, and some headers."""
+        fields = {"event": wire_name(name, self._config.naming), "instance": instance}
+        return self._subject(name).encode(), header_lines(fields)
 
     def _body(self, peer: NatsPeer, message: Message, large: frozenset[str]) -> bytes:
         event = message.event
@@ -261,29 +262,27 @@ class NatsSink:
             gap=message.gap,
         )
 
-    def _outcome(self, peer: NatsPeer, subject: str, answer: asyncio.Future[Msg]) -> Outcome:
+    def _outcome(self, peer: NatsPeer, subject: str, answer: Answer | None) -> Outcome:
         """What the answer to a message, or the lack of one, means."""
-        if answer.cancelled():
+        if answer is None:
             self._kept.discard(subject)
             trouble = f" ({peer.error})" if peer.error else ""
             return self._retry(f"no acknowledgement within {self._timeout:g} s{trouble}")
-        error = answer.exception()
-        if error is not None:
-            return self._retry(str(error))
-        reply = answer.result()
-        if not reply.data and (reply.headers or {}).get(Header.STATUS.value) == NO_RESPONDERS:
+        if isinstance(answer, LinkError):
+            return self._retry(answer.reason)
+        if not answer.data and (answer.headers or {}).get(Header.STATUS.value) == NO_RESPONDERS:
             self._kept.discard(subject)
             if self._config.stream:
                 return self._retry(f"no stream keeps {subject}, nor does {self._config.stream}")
             return UNHEARD
-        return self._judged(reply.data, subject)
+        return self._judged(answer.data, subject)
 
     def _judged(self, data: bytes, subject: str) -> Outcome:
         try:
             answer = orjson.loads(data)
             failure = answer.get("error")
             if failure is None and answer["stream"]:
-                return Delivered()  # also when it is a duplicate: then it was there before
+                return DELIVERED  # also when it is a duplicate: then it was there before
             if failure["err_code"] == MESSAGE_TOO_LARGE:
                 return TOO_LARGE
             return self._retry(f"the stream refuses {subject}: {failure['description']}")
@@ -292,7 +291,7 @@ class NatsSink:
 
     def _final(self, outcome: Outcome) -> Outcome:
         """There is no third round."""
-        if isinstance(outcome, Retry) and outcome in AT_ONCE:
+        if outcome is UNHEARD or outcome is TOO_LARGE:
             return self._retry(outcome.reason)
         return outcome
 

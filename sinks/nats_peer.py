@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Self
@@ -23,6 +23,7 @@ from nats.errors import Error, FlushTimeoutError
 from sinks.dial import Guard, dial, tls_context, told
 from sinks.link import LinkError
 from sinks.nats_transport import NatsTransport
+from sinks.nats_wire import Answers, Publication, command
 from sinks.nkey import Proof
 
 PORT = 4222
@@ -31,6 +32,7 @@ PING_SECONDS = 10  # a peer that misses two of them is gone
 STUCK_SECONDS = 1.0  # without room for more bytes
 NEVER = 10**6  # seconds
 STUCK = "it has stopped taking messages"
+CHUNK = 256 * 1024  # bytes that are written before anybody asks whether there is room for more
 _DENIED = re.compile(r'publish to "(.+)"')
 
 
@@ -111,7 +113,8 @@ class NatsPeer:
         self._transport = transport
         self._inbox = self.client.new_inbox()
         self._numbers = count(1)
-        self._waiting: dict[str, tuple[str, asyncio.Future[Msg]]] = {}
+        self._waiting: dict[str, Answers] = {}
+        self._turn = asyncio.Lock()
         self._denials: Counter[str] = Counter()
         self._pings: set[asyncio.Task[None]] = set()
         self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -130,31 +133,70 @@ class NatsPeer:
         )
         if not self.client.is_connected:
             raise Error("nats: the connection was closed")
-        await self.client.subscribe(f"{self._inbox}.*", cb=self._on_reply)
+        await self.client.subscribe(f"{self._inbox}.*.*", cb=self._on_reply)
 
-    async def ask(self, subject: str, body: bytes, headers: dict[str, str]) -> asyncio.Future[Msg]:
-        """Publish; the future has the stream's answer. Raises LinkError, as the future may."""
-        token = str(next(self._numbers))
-        answer = asyncio.get_running_loop().create_future()
-        self._waiting[token] = (subject, answer)
-        answer.add_done_callback(lambda _: self._waiting.pop(token, None))
+    @contextmanager
+    def awaiting(self, subjects: Sequence[str]) -> Iterator[tuple[bytes, Answers]]:
+        """Answers to messages on these subjects, and what the subjects they go to begin with."""
+        number, answers = str(next(self._numbers)), Answers(subjects)
+        self._waiting[number] = answers
         try:
-            await self.tell(subject, body, headers, f"{self._inbox}.{token}")
-        except LinkError:
-            answer.cancel()
-            raise
-        return answer
+            yield f"{self._inbox}.{number}.".encode(), answers
+        finally:
+            del self._waiting[number]
 
-    async def tell(
-        self, subject: str, body: bytes, headers: dict[str, str], reply: str = ""
+    async def ask(
+        self, publications: Iterable[Publication], inbox: bytes, answers: Answers
     ) -> None:
+        """Publish, one for each of the answers, and wait for these. What could not be sent, or
+        shall have no answer any more, has a LinkError for one.
+        """
+        commands = (command(p, b"%b%d " % (inbox, i)) for i, p in enumerate(publications))
+        sent, error = await self._send(commands)
+        if error is not None:
+            answers.fail(error, first=sent)
+        await answers.complete
+
+    async def tell(self, publications: Iterable[Publication]) -> None:
         """Publish. Raises LinkError."""
-        if self.stuck:
-            raise LinkError(STUCK)
+        _, error = await self._send(map(command, publications))
+        if error is not None:
+            raise error
+
+    async def _send(self, commands: Iterable[bytes]) -> tuple[int, LinkError | None]:
+        """Write commands, chunk by chunk. How many went out, and why the rest did not."""
+        sent, size = 0, 0
+        chunk: list[bytes] = []
         try:
-            await self.client.publish(subject, body, reply=reply, headers=headers)
-        except (Error, OSError) as error:
-            raise LinkError(plain(error)) from None
+            for one in commands:
+                chunk.append(one)
+                size += len(one)
+                if size >= CHUNK:
+                    await self._write(chunk)
+                    sent, size, chunk = sent + len(chunk), 0, []
+            await self._write(chunk)
+        except LinkError as error:
+            return sent, error
+        return sent + len(chunk), None
+
+    async def _write(self, chunk: list[bytes]) -> None:
+        """One after the other, so that no more lies here than a chunk beyond the socket's limit.
+
+        Raises LinkError, having written nothing.
+        """
+        async with self._turn:
+            if self.stuck:
+                raise LinkError(STUCK)
+            if not self.client.is_connected:
+                # Not at once: who tries again would find this connection until the link hears.
+                await asyncio.wait([self._gone], timeout=CLOSE_SECONDS)
+                raise LinkError(self._farewell())
+            self._transport.writelines(chunk)
+            try:
+                async with asyncio.timeout(STUCK_SECONDS):
+                    await self._transport.drain()
+            except TimeoutError:
+                self._jam()
 
     async def flush(self, seconds: float) -> None:
         """Wait until the server has read everything so far. Raises LinkError."""
@@ -200,15 +242,14 @@ class NatsPeer:
         return plain(error) if error else "the connection was lost"
 
     async def _on_reply(self, message: Msg) -> None:
-        _, answer = self._waiting.get(message.subject.rpartition(".")[2], (None, None))
-        if answer is not None and not answer.done():
-            answer.set_result(message)
+        _, number, position = message.subject.rsplit(".", 2)
+        answers = self._waiting.get(number)
+        if answers is not None:
+            answers.give(int(position), message)
 
     async def _on_error(self, error: Exception) -> None:
         if isinstance(error, FlushTimeoutError):
-            if not self.stuck:
-                self.stuck = True
-                self._ping()
+            self._jam()
             return
         self.error = plain(error)
         denied = _DENIED.search(self.error)
@@ -222,11 +263,16 @@ class NatsPeer:
             self._gone.set_result(None)
         self._fail(self._farewell())
 
+    def _jam(self) -> None:
+        """It takes no more for now: until it answers."""
+        if not self.stuck:
+            self.stuck = True
+            self._ping()
+
     def _fail(self, reason: str, subject: str | None = None) -> None:
         """Nothing will be answered any more, or nothing on this subject (in lower case)."""
-        for about, answer in tuple(self._waiting.values()):
-            if not answer.done() and (subject is None or about.lower() == subject):
-                answer.set_exception(LinkError(reason))
+        for answers in tuple(self._waiting.values()):
+            answers.fail(LinkError(reason), subject=subject)
 
 
 class Dialler:

@@ -18,6 +18,8 @@ DUPLICATE_SECONDS = 120.0
 KEPT_SECONDS = 30 * 86_400.0
 # A token is what stands between two dots; `$` begins the server's own.
 _NO_TOKEN = re.compile(r"[\x00-\x20.*>%$\x7f]")
+# What would end a subject: no event's name has it, but what has would be a command to the server.
+_SPACE = re.compile(r"[\x00-\x20\x7f]")
 # The server's own words say which stream it is.
 _OVERLAP = 10065
 
@@ -37,7 +39,7 @@ class Subjects:
 
     def subject(self, event: str) -> str:
         """Where an event of this name is published."""
-        return f"{self.base}.{event}"
+        return f"{self.base}.{_SPACE.sub(_escaped, event)}"
 
     @property
     def stream(self) -> str:
@@ -77,4 +79,8 @@ class Subjects:
 
 def _token(text: str) -> str:
     """One token whatever the text, and another one for another text."""
-    return _NO_TOKEN.sub(lambda match: f"%{ord(match[0]):02X}", text)
+    return _NO_TOKEN.sub(_escaped, text)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return f"%{ord(match[0]):02X}"

@@ -12,6 +12,7 @@ import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -19,6 +20,7 @@ import psutil
 
 FIRST_PORT, PART, PARTS = 20_000, 3_000, 4
 KEEPER = Path(__file__).with_name("keeper.py")
+_STILL = frozenset({psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD})
 
 
 class ServerError(Exception):
@@ -55,16 +57,26 @@ class Kept:
         return self._keeper.poll() is None
 
     def send(self, number: signal.Signals, *, children: bool = False) -> None:
-        try:
-            process = psutil.Process(self.pid)
-            family = process.children(recursive=True) if children else []
-        except psutil.NoSuchProcess:
-            return
-        for member in [process, *family]:
-            try:
+        for member in self._family(children=children):
+            with suppress(psutil.NoSuchProcess):
                 member.send_signal(number)
-            except psutil.NoSuchProcess:
-                continue
+
+    def freeze(self) -> None:
+        """Stop every thread of it and its children: a signal is on its way for a moment, in which
+        a server still answers.
+        """
+        self.send(signal.SIGSTOP, children=True)
+        deadline = time.monotonic() + 10
+        while any(map(_runs, self._family(children=True))):
+            if time.monotonic() > deadline:
+                raise ServerError("it does not stop at SIGSTOP")
+            time.sleep(0.001)
+
+    def _family(self, *, children: bool) -> list[psutil.Process]:
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(self.pid)
+            return [process, *(process.children(recursive=True) if children else [])]
+        return []
 
     def end(self, *, gently: bool, patience: float = 30) -> None:
         """End the process and wait until it has: politely first, or like a power cut."""
@@ -82,6 +94,18 @@ class Kept:
         assert self._keeper.stdout
         self._keeper.stdin.close()
         self._keeper.stdout.close()
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Whether any thread is neither stopped nor gone."""
+    threads = []
+    with suppress(psutil.NoSuchProcess):
+        threads = process.threads()
+    for thread in threads:
+        with suppress(psutil.NoSuchProcess):
+            if psutil.Process(thread.id).status() not in _STILL:
+                return True
+    return False
 
 
 class Server(ABC):
@@ -170,7 +194,7 @@ class Server(ABC):
     def pause(self) -> None:
         """Freeze it: it keeps its connections and answers nothing."""
         if self._process:
-            self._process.send(signal.SIGSTOP, children=True)
+            self._process.freeze()
 
     def resume(self) -> None:
         if self._process:

@@ -18,6 +18,7 @@ from sinks.link import LinkError
 from sinks.nats import open_nats
 from sinks.nats_peer import Place
 from sinks.nats_stream import Subjects
+from sinks.nats_wire import command
 from tests.services import Nats
 from tests.sinks.contract import opened, send_all
 from tests.sinks.given import a_context, a_message, an_event
@@ -59,6 +60,8 @@ async def test_a_stream_is_made_for_the_instance(rig: NatsRig, js: JetStreamCont
     stored = await js.get_last_msg(name, subject)
     assert stored.data == rig.expected(event)
     assert stored.headers is not None
+    names = ["Nats-Msg-Id", "event", "instance", "id", "attempt", "traceparent"]
+    assert list(stored.headers) == names
     assert stored.headers["Nats-Msg-Id"] == event.id
     assert stored.headers["event"] == "GROUP_PARTICIPANTS_UPDATE"
     assert stored.headers["instance"] == "loja-1"
@@ -69,6 +72,32 @@ async def test_a_stream_is_made_for_the_instance(rig: NatsRig, js: JetStreamCont
     assert config.storage == StorageType.FILE
     assert config.duplicate_window == 120
     assert config.max_age == 30 * 86_400
+
+
+async def test_no_text_becomes_a_header_or_a_command(rig: NatsRig, js: JetStreamContext) -> None:
+    """Whatever the names hold: the server would believe the line after a line's end."""
+    evil = "x\r\nevil: 1\r\n\r\nPUB evil 0\r\n."
+    event = an_event(1, instance=f" {evil}", name="order.\r\nPUB")
+    message = a_message(event, dedupe_id=f"1{evil}", traceparent=evil)
+    assert await send(rig, message, stream="") == [Delivered()]
+    subject = f"{rig.tenant}.loja-1.order.%0D%0APUB"
+    stored = await js.get_last_msg(await js.find_stream_name_by_subject(subject), subject)
+    plain = evil.replace("\r", " ").replace("\n", " ")
+    assert stored.headers == {
+        "Nats-Msg-Id": f"1{plain}",
+        "event": "order.  PUB",
+        "instance": plain,
+        "id": event.id,
+        "attempt": "1",
+        "traceparent": plain,
+    }
+
+
+def test_a_command_counts_what_it_carries() -> None:
+    assert command((b"a.b", b"NATS/1.0\r\nid: 1\r\n\r\n", b"body")) == (
+        b"HPUB a.b 19 23\r\nNATS/1.0\r\nid: 1\r\n\r\nbody\r\n"
+    )
+    assert command((b"a", b"h", b""), b"_INBOX.1.2 ") == b"HPUB a _INBOX.1.2 1 1\r\nh\r\n"
 
 
 async def test_the_default_tenants_subjects_are_upstreams(
