@@ -49,6 +49,11 @@ class Breaker:
         """How many may be in flight: one while half open, None for no limit of ours."""
         return {"closed": None, "half_open": 1, "open": 0}[self.state]
 
+    @property
+    def headroom(self) -> int | None:
+        """How many more failures in a row would open it; None while the last result was good."""
+        return LEAST_RESULTS - self._in_a_row if self._in_a_row else None
+
     def record(self, *, ok: bool, now: float) -> bool:
         """Take a result in; gives whether the state changed by it."""
         before = self.state

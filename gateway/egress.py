@@ -17,6 +17,7 @@ from functools import lru_cache, partial
 from types import TracebackType
 from typing import Self
 
+from gateway.deadlines import Deadlines
 from gateway.hops import HOP_HEADER
 from gateway.http1 import AnswerError, Connection, request_head
 from gateway.http_pool import Place, Pool
@@ -63,7 +64,8 @@ class _Way:
 class Egress:
     """Implements `sinks.base.Http`. Made and closed inside a running loop.
 
-    `per_host`: connections to one host and port at once. `own`: our public URL, a loop.
+    `per_host`: connections to one host and port at once, though each URL may have a few whoever
+    else goes there. `own`: our public URL, a loop.
     """
 
     def __init__(
@@ -77,7 +79,7 @@ class Egress:
         lookup: Lookup = system_lookup,
     ) -> None:
         self._check = partial(check_url, allow=allow, require_https=require_https, own=own)
-        self._allow = allow
+        self._allow, self._deadlines = allow, Deadlines()
         tls = _tls(ca_file)
         refuses = lru_cache(4096)(partial(is_blocked, allow=allow))
         self._resolver = GuardedResolver(refuses, lookup)
@@ -123,8 +125,12 @@ class Egress:
             way = self._way(url)
             head = request_head(method, way.target, headers, way.defaults, len(data))
             repeatable = method in _REPEATABLE or _REPEATABLE_BY in headers
-            async with asyncio.timeout(timeout):
-                return await _exchange(way, head, data, limit, repeatable=repeatable)
+            async with asyncio.timeout(None) as scope:
+                deadline = self._deadlines.begin(scope, timeout)
+                try:
+                    return await _exchange(way, head, data, limit, repeatable=repeatable)
+                finally:
+                    deadline.cancel()
         except InvalidTargetError as error:
             raise HttpError("blocked", error.message) from None
         except TimeoutError:
@@ -182,7 +188,7 @@ async def _exchange(
     """One request. A kept connection may have been hung up on a moment ago: then once more, on a
     new one.
     """
-    connection = await way.pool.take(way.place)
+    connection = await way.pool.take(way.place, way.target)
     was_used = connection.used
     try:
         return await _once(way, connection, head, body, limit)
@@ -190,7 +196,8 @@ async def _exchange(
         unanswered = isinstance(error, ConnectionError) or error.unanswered
         if not (was_used and unanswered and repeatable):
             raise
-    return await _once(way, await way.pool.take(way.place, fresh=True), head, body, limit)
+    connection = await way.pool.take(way.place, way.target, fresh=True)
+    return await _once(way, connection, head, body, limit)
 
 
 async def _once(
@@ -202,7 +209,7 @@ async def _once(
         connection.close()
         raise
     finally:
-        way.pool.give(way.place, connection)
+        way.pool.give(way.place, connection, way.target)
 
 
 def _translated(error: Exception) -> HttpError:

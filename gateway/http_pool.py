@@ -24,6 +24,7 @@ KEEP_ALIVE = 4.0
 DNS_TTL = 10.0
 NEXT_ADDRESS = 0.25  # seconds until another address is tried beside a slow one (RFC 8305)
 MOST_NAMES = 4096
+FAIR_SHARE = 2  # connections to a place that a user may have in any case
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +40,38 @@ class Place:
 class _Site:
     """The connections to one place: `idle` ones with the time they became so, `count` of all.
 
-    `users`: who holds one, or waits for one.
+    `held`: how many each user has, `waiting`: who waits for one, by user. `users`: how many hold
+    one, or wait.
     """
 
     idle: list[tuple[Connection, float]] = field(default_factory=list)
-    waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
+    waiting: dict[str, deque[asyncio.Future[None]]] = field(default_factory=dict)
+    held: dict[str, int] = field(default_factory=dict)
     count: int = 0
     users: int = 0
 
+    @property
+    def busy(self) -> int:
+        """Connections that somebody holds."""
+        return self.count - len(self.idle)
+
+    def wake(self, user: str) -> bool:
+        """Tell the next who waits as this user to look again; gives whether there was one."""
+        turns = self.waiting.pop(user, None)
+        while turns:
+            turn = turns.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                if turns:
+                    self.waiting[user] = turns  # behind the others: each user has its turn
+                return True
+        return False
+
 
 class Pool:
-    """Connections by place. `refuses(address)` is asked where each socket is made."""
+    """Connections by place. `refuses(address)` is asked where each socket is made. `per_host`: how
+    many may be in use at once, but for what is each user's fair share.
+    """
 
     def __init__(
         self,
@@ -66,8 +88,10 @@ class Pool:
         self._sweeping: asyncio.TimerHandle | None = None
         self._closed = False
 
-    async def take(self, place: Place, *, fresh: bool = False) -> Connection:
+    async def take(self, place: Place, user: str = "", *, fresh: bool = False) -> Connection:
         """A connection for one exchange; `give` it back. `fresh`: one that nobody has used.
+
+        `user`: whoever it is for. Others cannot keep it from having a few, however many they hold.
 
         Raises OSError (BlockedAddressError and LookupFailedError among them) and ssl.SSLError.
         """
@@ -76,17 +100,20 @@ class Pool:
             site = self._sites[place] = _Site()
         site.users += 1
         try:
+            while not self._may_take(site, user):
+                await self._wait(site, user)
             found = None if fresh else self._idle(site)
-            while found is None and site.count >= self._per_host:
-                if site.idle:  # of no use to who wants a fresh one, but in its way
-                    self._drop(site, site.idle.pop(0)[0])
-                else:
-                    await self._wait(site)
-                    found = None if fresh else self._idle(site)
-            return found or await self._add(place, site)
+            if found is None:
+                found = await self._add(place, site, user)
+            else:
+                site.held[user] = site.held.get(user, 0) + 1
         except BaseException:
             site.users -= 1
             raise
+        return found
+
+    def _may_take(self, site: _Site, user: str) -> bool:
+        return site.busy < self._per_host or site.held.get(user, 0) < FAIR_SHARE
 
     def _idle(self, site: _Site) -> Connection | None:
         """The connection used last, which is the likeliest to be open still."""
@@ -98,29 +125,32 @@ class Pool:
             self._drop(site, connection)
         return None
 
-    async def _add(self, place: Place, site: _Site) -> Connection:
+    async def _add(self, place: Place, site: _Site, user: str) -> Connection:
+        if site.idle and site.count >= self._per_host:
+            # Of no use to who wants a fresh one, but in its way.
+            self._drop(site, site.idle.pop(0)[0])
         site.count += 1
+        site.held[user] = site.held.get(user, 0) + 1
         try:
             return await self._connect(place)
         except BaseException:
             site.count -= 1
-            _wake(site)
+            self._let_go(site, user)
             raise
 
-    @staticmethod
-    async def _wait(site: _Site) -> None:
+    async def _wait(self, site: _Site, user: str) -> None:
         """For a connection to be given back, or dropped."""
-        turn = asyncio.get_running_loop().create_future()
-        site.waiting.append(turn)
+        turn = self._loop.create_future()
+        site.waiting.setdefault(user, deque()).append(turn)
         try:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                _wake(site)  # it was our turn, and we do not take it
+                self._wake(site, user)  # it was our turn, and we do not take it
             raise
 
-    def give(self, place: Place, connection: Connection) -> None:
-        """Take a connection back, open or not."""
+    def give(self, place: Place, connection: Connection, user: str = "") -> None:
+        """Take a connection back, open or not, from the user who took it."""
         site = self._sites[place]
         site.users -= 1
         connection.used = True
@@ -128,9 +158,25 @@ class Pool:
             site.idle.append((connection, self._loop.time()))
             if self._sweeping is None:
                 self._sweeping = self._loop.call_later(KEEP_ALIVE, self._sweep)
-            _wake(site)
         else:
             self._drop(site, connection)
+        self._let_go(site, user)
+
+    def _let_go(self, site: _Site, user: str) -> None:
+        left = site.held[user] - 1
+        if left:
+            site.held[user] = left
+        else:
+            del site.held[user]
+        self._wake(site, user)
+
+    def _wake(self, site: _Site, user: str) -> None:
+        """Tell whoever may take what has become free to look again."""
+        if site.busy < self._per_host:
+            while site.waiting and not site.wake(next(iter(site.waiting))):
+                pass  # all of them had gone away
+        elif site.held.get(user, 0) < FAIR_SHARE:
+            site.wake(user)
 
     def close(self) -> None:
         """Hang up on whoever is idle, and on each other once it is given back."""
@@ -143,9 +189,9 @@ class Pool:
 
     @staticmethod
     def _drop(site: _Site, connection: Connection) -> None:
+        """Hang up on one that nobody holds."""
         connection.close()
         site.count -= 1
-        _wake(site)
 
     def _sweep(self) -> None:
         """Let go of what has idled too long, and of places that nobody goes to any more."""
@@ -200,15 +246,6 @@ class Pool:
         found = await self._resolver.addresses(host)
         self._names[host] = (self._loop.time() + DNS_TTL, found)
         return found
-
-
-def _wake(site: _Site) -> None:
-    """Tell the next who waits for a connection to look again."""
-    while site.waiting:
-        turn = site.waiting.popleft()
-        if not turn.done():
-            turn.set_result(None)
-            return
 
 
 def _is_literal(host: str) -> bool:

@@ -180,14 +180,20 @@ class Lane:
             self._queue.clear()
 
     def _start(self) -> None:
-        """As many workers as there are batches, at most `parallel`."""
-        allowance = self.breaker.allowance
-        most = self.sink.parallel if allowance is None else min(allowance, self.sink.parallel)
+        """As many workers as there are batches, at most as many as may send at once."""
         batches = -(-len(self._queue) // self.sink.batch_size)
-        for _ in range(min(most - len(self._workers), batches)):
+        for _ in range(min(self._most() - len(self._workers), batches)):
             worker = asyncio.get_running_loop().create_task(self._work())
             self._workers.add(worker)
             worker.add_done_callback(self._workers.discard)
+
+    def _most(self) -> int:
+        """How many may send at once. One that fails in a row gets no more tries than it takes to
+        find out that it is down: a hundred that hang are not all tried to the full once again.
+        """
+        breaker = self.breaker
+        allowance = breaker.headroom if breaker.allowance is None else breaker.allowance
+        return self.sink.parallel if allowance is None else min(allowance, self.sink.parallel)
 
     async def _work(self) -> None:
         """Send batch after batch until nothing is left."""
@@ -200,6 +206,8 @@ class Lane:
                     await self._pause(wait)
                 elif self.breaker.allowance is not None and self._sending:
                     return  # whoever is sending the probe goes on with the rest
+                elif self.breaker.headroom and len(self._workers) > self._most():
+                    return  # the others go on
                 elif self._pace and (wait := self._pace.take(self._clocks.monotonic())) > 0:
                     await self._pause(wait)
                 else:
@@ -300,7 +308,8 @@ class Lane:
         if isinstance(outcome, Delivered):
             if self.breaker.record(ok=True, now=now):
                 self._results.recovered(self)
-                self._start()
+            if self._queue and len(self._workers) < self.sink.parallel:
+                self._start()  # there were fewer while it failed
             return
         self.last_error = outcome.reason
         if isinstance(outcome, Rejected):

@@ -3,21 +3,27 @@ who listens to a lane.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.lane import Clocks, Lane
 from gateway.store.base import Leased
-from schemas.delivery import Delivered, Health, Message, Outcome
+from schemas.delivery import Delivered, Health, Message, Outcome, Retry
 from schemas.sink_config import SinkConfig, WebhookConfig
 from tests.sinks.given import an_event
 
+REAL = Clocks(lambda: time.time_ns() // 1000, time.monotonic)
 Reply = Callable[[Message], Outcome]
 
 
 def delivered(_: Message) -> Outcome:
     return Delivered()
+
+
+def refused(_: Message) -> Outcome:
+    return Retry(reason="HTTP 500")
 
 
 @dataclass
@@ -112,6 +118,12 @@ def a_config(number: int = 1, **fields: Any) -> SinkConfig:
         "url": "https://crm.example/in",
     }
     return WebhookConfig.model_validate(known | fields)
+
+
+def a_lane(far: FarSide, clocks: Clocks | None = None, **config: Any) -> tuple[Lane, Listener]:
+    """A lane to this far side; by the real clocks when none are given."""
+    listener = Listener()
+    return Lane(a_config(**config), far, listener, clocks or REAL), listener
 
 
 def leased(*numbers: int, sink: str = "sink-1", attempts: int = 0) -> list[Leased]:

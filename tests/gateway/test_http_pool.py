@@ -7,6 +7,7 @@ import pytest
 
 from gateway.egress import Egress
 from gateway.http1 import MOST_INTERIM, request_head
+from gateway.http_pool import FAIR_SHARE
 from schemas.target import AllowList
 from sinks.base import HttpAnswer, HttpError
 from tests.sinks.receiver import talking, until
@@ -138,6 +139,40 @@ async def test_connections_to_a_host_are_bounded_and_shared(egress: Egress) -> N
         done = await asyncio.gather(*waiting, return_exceptions=True)
     assert sum(isinstance(one, HttpAnswer) for one in done) == 19
     assert (most, served) == (2, 19)
+
+
+async def test_those_that_hang_keep_nobody_else_at_their_host_from_being_served(
+    egress: Egress,
+) -> None:
+    """One host has room for two at once, and others take more than that."""
+    hung = 0
+
+    async def some_hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal hung
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            if b"/hung" in head:
+                hung += 1
+                await reader.read()
+                return
+            writer.write(OK)
+
+    async with talking(some_hang) as port:
+        url = f"http://127.0.0.1:{port}"
+        waiting = [
+            asyncio.create_task(egress.request("POST", f"{url}/hung/{number}", headers={}))
+            for number in (1, 2, 3)
+            for _ in range(5)
+        ]
+        await until(lambda: hung == 3 * FAIR_SHARE)
+        answers = await asyncio.gather(
+            *(egress.request("POST", f"{url}/well", headers={}, timeout=10) for _ in range(20))
+        )
+        for one in waiting:
+            one.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        assert (await get(egress, port)).body == b"ok"  # what they held is free
+    assert [answer.body for answer in answers] == [b"ok"] * 20
+    assert hung == 3 * FAIR_SHARE
 
 
 async def test_who_gives_up_leaves_no_half_read_answer_behind(egress: Egress) -> None:

@@ -10,23 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway import breaker
 from gateway import lane as lane_module
-from gateway.lane import Clocks, Lane
 from schemas.delivery import Delivered, Message, Outcome, Rejected, Retry
-from tests.gateway.far_side import FarSide, Listener, Time, a_config, delivered, leased, names
+from tests.gateway.far_side import (
+    FarSide,
+    Time,
+    a_lane,
+    leased,
+    names,
+)
 from tests.sinks.receiver import until
-
-REAL = Clocks(lambda: time.time_ns() // 1000, time.monotonic)
-
-
-def a_lane(far: FarSide, clocks: Clocks | None = None, **config: Any) -> tuple[Lane, Listener]:
-    listener = Listener()
-    return Lane(a_config(**config), far, listener, clocks or REAL), listener
-
-
-def refused(_: Message) -> Outcome:
-    return Retry(reason="HTTP 500")
 
 
 async def test_what_is_offered_is_sent_and_settled() -> None:
@@ -107,66 +100,6 @@ async def test_a_sink_that_never_answers_is_cut_off(monkeypatch: pytest.MonkeyPa
     await until(lambda: len(listener.settled) == 1)
 
     assert isinstance(listener.settled["d1"], Retry)
-
-
-async def test_a_dead_sink_opens_the_circuit_and_what_waits_goes_back() -> None:
-    far, time_ = FarSide(parallel=1, reply=refused), Time()
-    lane, listener = a_lane(far, time_.clocks())
-
-    lane.offer(leased(*range(50)))
-    await until(lambda: lane.breaker.state == "open")
-
-    assert len(listener.settled) == breaker.LEAST_RESULTS
-    assert len(listener.returned) == 50 - breaker.LEAST_RESULTS
-    assert lane.load == 0
-    assert lane.room() == 0
-
-
-async def test_what_is_offered_to_an_open_circuit_goes_back_at_once() -> None:
-    lane, listener, _ = await with_open_circuit(FarSide(reply=refused))
-
-    lane.offer(leased(100, 101))
-
-    assert listener.returned[-2:] == names(100, 101)
-    assert lane.load == 0
-
-
-async def with_open_circuit(far: FarSide) -> tuple[Lane, Listener, Time]:
-    time_ = Time()
-    lane, listener = a_lane(far, time_.clocks())
-    lane.offer(leased(*range(breaker.LEAST_RESULTS)))
-    await until(lambda: lane.breaker.state == "open" and not far.sending)
-    return lane, listener, time_
-
-
-async def test_one_probe_at_a_time_finds_out_that_the_sink_is_back() -> None:
-    far = FarSide(parallel=8, batch_size=4, reply=refused)
-    lane, listener, time_ = await with_open_circuit(far)
-    far.reply, far.batches, far.most_at_once = delivered, [], 0
-    time_.now += breaker.FIRST_PAUSE
-
-    assert lane.room() == 1
-    lane.offer(leased(*range(100, 140)))
-    await until(lambda: len(listener.settled) == breaker.LEAST_RESULTS + 40)
-
-    assert [len(batch) for batch in far.batches[:2]] == [1, 1]
-    assert listener.well_again == 1
-    assert lane.breaker.state == "closed"
-    assert far.most_at_once > 1  # once it is well, all workers are wanted
-
-
-async def test_a_failed_probe_gives_back_what_was_offered_with_it() -> None:
-    far = FarSide(parallel=8, reply=refused)
-    lane, listener, time_ = await with_open_circuit(far)
-    far.batches.clear()
-    time_.now += breaker.FIRST_PAUSE
-
-    lane.offer(leased(100, 101, 102))
-    await until(lambda: "d100" in listener.settled)
-
-    assert far.got == names(100)
-    assert listener.returned[-2:] == names(101, 102)
-    assert lane.wait() == 2 * breaker.FIRST_PAUSE
 
 
 async def test_retry_after_holds_the_whole_sink() -> None:
