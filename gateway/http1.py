@@ -69,7 +69,7 @@ class Connection(asyncio.Protocol):
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
         self._size = self._head_size = self._interim = 0
-        self._in_body = self._to_the_end = self._spoiled = False
+        self._in_body = self._to_the_end = self._spoiled = self._sent = False
 
     async def exchange(self, head: bytes, body: bytes, limit: int) -> HttpAnswer:
         """Send a request and read its answer, at most `limit` bytes of its body.
@@ -94,14 +94,15 @@ class Connection(asyncio.Protocol):
             raise AnswerError("the connection was closed", unanswered=True)
         if len(body) <= SLICE:
             transport.write(head + body)
-            return
-        transport.write(head)
-        for start in range(0, len(body), SLICE):
-            if self._answer is None or self._answer.done():
-                return  # it has its answer, or none will come: nobody reads the rest
-            transport.write(body[start : start + SLICE])
-            if self._room is not None:
-                await self._room
+        else:
+            transport.write(head)
+            for start in range(0, len(body), SLICE):
+                if self._answer is None or self._answer.done():
+                    return  # it has its answer, or none will come: nobody reads the rest
+                transport.write(body[start : start + SLICE])
+                if self._room is not None:
+                    await self._room
+        self._sent = True
 
     def close(self) -> None:
         """Hang up at once. May be called twice."""
@@ -198,12 +199,14 @@ class Connection(asyncio.Protocol):
                 self._fail(AnswerError("it never gets to its answer"))
             return
         self._finish()
-        self.reusable = self._parser.should_keep_alive() and not self._is_writing()
+        self.reusable = self._parser.should_keep_alive() and self._is_sent()
         if not self.reusable:
             self.close()
 
-    def _is_writing(self) -> bool:
-        return self._transport is None or self._transport.get_write_buffer_size() > 0
+    def _is_sent(self) -> bool:
+        """Whether the whole request is out. What is left of one would be read as the next."""
+        transport = self._transport
+        return self._sent and transport is not None and not transport.get_write_buffer_size()
 
     def _finish(self) -> None:
         if self._answer is not None and not self._answer.done():

@@ -108,7 +108,7 @@ class Pool:
             else:
                 site.held[user] = site.held.get(user, 0) + 1
         except BaseException:
-            site.users -= 1
+            self._leave(place, site)
             raise
         return found
 
@@ -152,7 +152,6 @@ class Pool:
     def give(self, place: Place, connection: Connection, user: str = "") -> None:
         """Take a connection back, open or not, from the user who took it."""
         site = self._sites[place]
-        site.users -= 1
         connection.used = True
         if connection.is_open and not self._closed:
             site.idle.append((connection, self._loop.time()))
@@ -161,6 +160,7 @@ class Pool:
         else:
             self._drop(site, connection)
         self._let_go(site, user)
+        self._leave(place, site)
 
     def _let_go(self, site: _Site, user: str) -> None:
         left = site.held[user] - 1
@@ -177,6 +177,12 @@ class Pool:
                 pass  # all of them had gone away
         elif site.held.get(user, 0) < FAIR_SHARE:
             site.wake(user)
+
+    def _leave(self, place: Place, site: _Site) -> None:
+        """One user less. A place without users and connections is forgotten."""
+        site.users -= 1
+        if not site.count and not site.users:
+            del self._sites[place]
 
     def close(self) -> None:
         """Hang up on whoever is idle, and on each other once it is given back."""

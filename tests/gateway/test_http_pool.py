@@ -1,99 +1,50 @@
-"""Our HTTP client: what it keeps, shares, repeats and refuses."""
+"""Connections: how long they are kept, who shares them, what is tried again, what is let go."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import socket
+from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.egress import Egress
-from gateway.http1 import MOST_INTERIM, request_head
-from gateway.http_pool import FAIR_SHARE
-from schemas.target import AllowList
+from gateway import http_pool
+from gateway.egress import Egress, _tls
+from gateway.http1 import Connection
+from gateway.http_pool import FAIR_SHARE, Place, Pool
+from gateway.resolver import GuardedResolver
 from sinks.base import HttpAnswer, HttpError
+from tests.gateway.talk import LAST, LOOPBACK, OK, get, saying
 from tests.sinks.receiver import talking, until
-
-CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @pytest.fixture
 async def egress() -> AsyncIterator[Egress]:
-    async with Egress(allow=AllowList.parse(["127.0.0.0/8"]), per_host=2) as egress:
+    async with Egress(allow=LOOPBACK, per_host=2) as egress:
         yield egress
 
 
-def saying(*answers: bytes, hang_up: bool = False) -> Talk:
-    """A server that says these to the requests of a connection, one each."""
-
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for answer in answers:
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(answer)
-            await writer.drain()
-        if not hang_up:
-            await reader.read()
-
-    return talk
+@pytest.fixture
+async def pool() -> AsyncIterator[Pool]:
+    """Of two connections to each place, as many as a user may have in any case."""
+    resolver = GuardedResolver(lambda _: False)
+    pool = Pool(lambda _: False, resolver, _tls(""), FAIR_SHARE)
+    yield pool
+    pool.close()
+    await resolver.close()
 
 
-async def get(egress: Egress, port: int, **headers: str) -> HttpAnswer:
-    url = f"http://127.0.0.1:{port}/"
-    return await egress.request("POST", url, headers=headers, timeout=5)
+async def there(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A server that never says anything."""
+    await reader.read()
 
 
-@pytest.mark.parametrize(
-    ("answer", "hang_up", "body"),
-    [
-        (OK, False, b"ok"),
-        (b"HTTP/1.1 200 OK\r\n\r\nto the end", True, b"to the end"),
-        (b"HTTP/1.0 200 OK\r\n\r\nold", True, b"old"),
-        (b"HTTP/1.1 204 No Content\r\n\r\n", False, b""),
-        (b"HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n" + OK, False, b"ok"),
-        (
-            CHUNKED + b"2\r\nab\r\n3\r\ncde\r\n0\r\nX-Late: 1\r\n\r\n",
-            False,
-            b"abcde",
-        ),
-    ],
-    ids=["length", "to the end", "http/1.0", "nothing", "interim", "chunked"],
-)
-async def test_every_form_of_answer_is_read(
-    egress: Egress, answer: bytes, hang_up: bool, body: bytes
-) -> None:
-    async with talking(saying(answer, hang_up=hang_up)) as port:
-        got = await get(egress, port)
-    assert got.body == body
-    assert not got.headers.keys() & {"x-late", "link"}
+def at(port: int) -> Place:
+    return Place("127.0.0.1", port, tls=False)
 
 
-async def test_a_header_sent_twice_is_joined(egress: Egress) -> None:
-    answer = OK.replace(b"\r\n\r\n", b"\r\nX-A: 1\r\nx-a: 2\r\n\r\n")
-    async with talking(saying(answer)) as port:
-        assert (await get(egress, port)).headers["x-a"] == "1, 2"
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        b"HTTP/1.1 100 Continue\r\n\r\n" * (MOST_INTERIM + 1),
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok!",
-        b"HTTP/1.1 200 OK\r\nX-A: " + b"a" * 80_000,
-    ],
-    ids=["never", "upgrade", "two lengths", "long"],
-)
-async def test_what_is_no_answer_is_an_error(egress: Egress, answer: bytes) -> None:
-    async with talking(saying(answer)) as port:
-        with pytest.raises(HttpError) as failed:
-            await get(egress, port)
-    assert failed.value.kind == "protocol"
-
-
-async def test_an_answer_that_nobody_asked_for_is_given_to_nobody(egress: Egress) -> None:
-    forged = OK.replace(b"ok", b"no")
-    async with talking(saying(OK + forged, OK)) as port:
-        assert [(await get(egress, port)).body for _ in range(3)] == [b"ok"] * 3
+def keep(connection: Connection) -> Connection:
+    """As after an exchange that ended well."""
+    connection.reusable = True
+    return connection
 
 
 async def test_a_kept_connection_that_was_hung_up_on_costs_a_delivery_nothing(
@@ -114,6 +65,36 @@ async def test_a_kept_connection_that_was_hung_up_on_costs_a_delivery_nothing(
         with pytest.raises(HttpError, match="closed without an answer"):
             await get(egress, port)  # nothing says that it may be repeated
     assert len(peers) == 3
+
+
+async def test_hanging_up_on_a_new_connection_is_an_answer_of_a_kind(egress: Egress) -> None:
+    asked = 0
+
+    async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        await reader.readuntil(b"\r\n\r\n")
+        asked += 1
+
+    async with talking(never) as port:
+        with pytest.raises(HttpError, match="closed without an answer"):
+            await get(egress, port, **{"webhook-id": "1"})
+    assert asked == 1
+
+
+async def test_the_second_try_goes_out_on_a_connection_that_nobody_used(egress: Egress) -> None:
+    both = asyncio.Barrier(2)
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if b"x-first" in head:
+            await both.wait()
+        writer.write(OK)
+        await reader.readuntil(b"\r\n\r\n")  # and hangs up on the second request
+
+    async with talking(once) as port:
+        first = {"x-first": "1"}
+        await asyncio.gather(get(egress, port, **first), get(egress, port, **first))
+        assert (await get(egress, port, **{"webhook-id": "1"})).body == b"ok"
 
 
 async def test_connections_to_a_host_are_bounded_and_shared(egress: Egress) -> None:
@@ -175,6 +156,104 @@ async def test_those_that_hang_keep_nobody_else_at_their_host_from_being_served(
     assert hung == 3 * FAIR_SHARE
 
 
+async def test_who_waits_hears_of_a_connection_that_was_let_go() -> None:
+    async with talking(saying(LAST)) as port, Egress(allow=LOOPBACK, per_host=2) as egress:
+        answers = await asyncio.gather(*(get(egress, port) for _ in range(6)))
+    assert [answer.body for answer in answers] == [b"ok"] * 6
+
+
+async def test_places_that_refuse_stop_nobody_who_waits() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    async with Egress(allow=LOOPBACK, per_host=2) as egress:
+        tries = (get(egress, port) for _ in range(6))
+        failed = await asyncio.gather(*tries, return_exceptions=True)
+        assert [getattr(one, "kind", one) for one in failed] == ["connect"] * 6
+        assert not egress._pool._sites
+
+
+async def test_who_is_cancelled_when_its_turn_comes_passes_it_on(pool: Pool) -> None:
+    async with talking(there) as port:
+        other, held = await pool.take(at(port)), await pool.take(at(port))
+        first, second = (asyncio.create_task(pool.take(at(port))) for _ in range(2))
+        site = pool._sites[at(port)]
+        await until(lambda: len(site.waiting.get("", ())) == 2)
+        pool.give(at(port), keep(held))
+        first.cancel()
+        async with asyncio.timeout(5):
+            assert await second is held
+        for connection in (other, held):
+            pool.give(at(port), connection)
+
+
+async def test_a_fresh_connection_takes_the_room_of_an_idle_one(pool: Pool) -> None:
+    async with talking(there) as port:
+        idle = [await pool.take(at(port)) for _ in range(FAIR_SHARE)]
+        for connection in idle:
+            pool.give(at(port), keep(connection))
+        fresh = await pool.take(at(port), fresh=True)
+        assert fresh not in idle
+        assert [connection.is_open for connection in idle] == [False, True]
+        pool.give(at(port), fresh)
+
+
+async def test_what_was_used_last_is_used_again(pool: Pool) -> None:
+    async with talking(there) as port:
+        older, newer = await pool.take(at(port)), await pool.take(at(port))
+        for connection in (older, newer):
+            pool.give(at(port), keep(connection))
+        assert await pool.take(at(port)) is newer
+        pool.give(at(port), newer)
+
+
+async def test_what_was_hung_up_on_is_not_used_again(egress: Egress) -> None:
+    async with talking(saying(OK, hang_up=True)) as port:
+        for _ in range(3):
+            assert (await get(egress, port)).body == b"ok"
+            [(kept, _)] = egress._pool._sites[at(port)].idle
+            await until(lambda kept=kept: not kept.is_open)  # type: ignore[misc]  # default arguments bind it
+
+
+async def test_what_idled_too_long_is_not_used_again(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_pool, "KEEP_ALIVE", 0.0)
+    async with talking(there) as port:
+        kept = await pool.take(at(port))
+        pool.give(at(port), keep(kept))
+        other = await pool.take(at(port))
+        assert other is not kept
+        pool.give(at(port), other)
+
+
+async def test_idle_connections_are_let_go(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_pool, "KEEP_ALIVE", 0.1)
+    gone = 0
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal gone
+        await reader.read()
+        gone += 1
+
+    async with talking(talk) as port:
+        early, late = await pool.take(at(port)), await pool.take(at(port))
+        pool.give(at(port), keep(early))
+        pool.give(at(port), keep(late))
+        site = pool._sites[at(port)]
+        site.idle[1] = (late, site.idle[1][1] + 0.1)  # given back a moment later
+        await until(lambda: gone == 2)
+    await until(lambda: not pool._sites)
+
+
+async def test_after_the_end_nothing_is_kept(pool: Pool) -> None:
+    async with talking(there) as port:
+        last = await pool.take(at(port))
+        pool.close()
+        pool.give(at(port), keep(last))
+        assert not last.is_open
+
+
 async def test_who_gives_up_leaves_no_half_read_answer_behind(egress: Egress) -> None:
     async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while head := await reader.readuntil(b"\r\n\r\n"):
@@ -189,17 +268,3 @@ async def test_who_gives_up_leaves_no_half_read_answer_behind(egress: Egress) ->
         given_up.cancel()
         assert (await get(egress, port)).body == b"ok"
         await asyncio.gather(given_up, return_exceptions=True)
-
-
-@pytest.mark.parametrize("bad", ["a\nb", "a\rb", "a\0b", "a\r\nX: y"])
-def test_no_request_holds_another(bad: str) -> None:
-    for headers in ({"X-A": bad}, {bad: "1"}):
-        with pytest.raises(ValueError, match="control character"):
-            request_head("POST", "/", headers, {}, 0)
-    with pytest.raises(ValueError, match="control character"):
-        request_head("POST", f"/{bad}", {}, {}, 0)
-
-
-def test_a_head_has_each_default_once() -> None:
-    head = request_head("PUT", "/a?b", {"accept": "x"}, {"Host": "h", "Accept": "*/*"}, 3)
-    assert head == b"PUT /a?b HTTP/1.1\r\nHost: h\r\naccept: x\r\nContent-Length: 3\r\n\r\n"
