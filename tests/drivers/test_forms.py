@@ -36,6 +36,11 @@ FORMS: dict[str, tuple[bytes, dict[str, Any]]] = {
     "brackets that do not close": (b"a[b=1&c]=2&[d]=3", {"a[b": "1", "c]": "2", "[d]": "3"}),
     "text after brackets": (b"a[b]c=1", {"a[b]c": "1"}),
     "no name": (b"=1", {"0": "1"}),
+    "a name too long to remember": (b"%61" * 80 + b"[b]=1", {"a" * 80: {"b": "1"}}),
+    "what only looks escaped": (
+        b"a%4=%zz%%41%4&b%5b0%5D=%e3%8",
+        {"a%4": "%zz%A%4", "b": ["\xe3%8"]},
+    ),
 }
 
 
