@@ -6,9 +6,11 @@ a new field cannot leak by being forgotten.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import sys
+from collections import deque
 from collections.abc import MutableMapping
 from contextlib import suppress
 from typing import Any
@@ -58,15 +60,16 @@ def scrub(text: str) -> str:
     return text
 
 
-_FREE_TEXT = ("error", "reason", "message", "exception")
+_FREE_TEXT = frozenset({"error", "reason", "message", "exception"})
 
 
 def _allow(_logger: Any, _method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    kept = {name: value for name, value in entry.items() if name in LOGGABLE}
-    for name in _FREE_TEXT:
-        if isinstance(kept.get(name), str):
-            kept[name] = scrub(kept[name])
-    return kept
+    if not entry.keys() <= LOGGABLE:
+        entry = {name: value for name, value in entry.items() if name in LOGGABLE}
+    for name in entry.keys() & _FREE_TEXT:
+        if isinstance(entry[name], str):
+            entry[name] = scrub(entry[name])
+    return entry
 
 
 def _dumps(value: Any, **_: Any) -> str:
@@ -74,14 +77,28 @@ def _dumps(value: Any, **_: Any) -> str:
 
 
 class _Stdout:
-    """Standard output, which may be gone: no log line is worth a delivery."""
+    """Standard output, which may be gone: no log line is worth a delivery. Inside a running loop
+    the lines of one turn are written at its end, together.
+    """
+
+    def __init__(self) -> None:
+        self._lines: deque[str] = deque()  # of any thread
 
     def write(self, text: str) -> None:
-        with suppress(OSError, ValueError):
-            sys.stdout.write(text)
+        self._lines.append(text)
 
     def flush(self) -> None:
+        if len(self._lines) > 1:
+            return  # whoever wrote the first has asked for the rest
+        try:
+            asyncio.get_running_loop().call_soon(self._write)
+        except RuntimeError:
+            self._write()
+
+    def _write(self) -> None:
+        lines = [self._lines.popleft() for _ in range(len(self._lines))]
         with suppress(OSError, ValueError):
+            sys.stdout.write("".join(lines))
             sys.stdout.flush()
 
 

@@ -175,7 +175,7 @@ def _listen_for_the_end(stop: asyncio.Event, parent: int | None) -> None:
 
 def _cut_short() -> None:
     log.get().error("gateway.stop_overdue", seconds=OVERDUE_SECONDS)
-    os._exit(1)
+    asyncio.get_running_loop().call_soon(os._exit, 1)  # behind the line
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:
