@@ -199,20 +199,17 @@ class Appends:
 
     async def _write(self, answers: Sequence[Answer]) -> None:
         live = [a for a in answers if a.verdict is None]
-        await self._sql.insert_inbounds(
+        superseded = await self._sql.insert(
             [
                 _inbound_row(a, i)
                 for a in live
                 if a.request.delivery and (i := a.request.item.inbound)
-            ]
+            ],
+            [_event_row(fact) for fact in self._facts],
+            [row for fact in self._facts for row in _delivery_rows(fact)],
         )
-        if self._facts:
-            superseded = await self._sql.insert_events([_event_row(f) for f in self._facts])
-            for fact in self._facts:
-                fact.superseded = fact.seq in superseded
-        await self._sql.insert_deliveries(
-            [row for fact in self._facts for row in _delivery_rows(fact)]
-        )
+        for fact in self._facts:
+            fact.superseded = fact.seq in superseded
         changes = JobChanges()
         for answer in live:
             changes.cancel(answer.request.item.cancels)
@@ -320,11 +317,10 @@ def _event_row(fact: Fact) -> tuple[Any, ...]:
 
 def _delivery_rows(fact: Fact) -> list[tuple[Any, ...]]:
     item, event = fact.request.item, fact.event
-    if fact.superseded and item.skip_superseded:
-        return []
+    always = not item.skip_superseded
     okey = storable(ordering_key(item, event))
     rows = []
     for new in event.deliveries:
         held = (None, new.leased) if not new.ordered else (okey, False)
-        rows.append((new.id, fact.seq, new.sink_id, item.tenant, item.instance, *held))
+        rows.append((new.id, fact.seq, new.sink_id, item.tenant, item.instance, *held, always))
     return rows

@@ -44,34 +44,40 @@ UPDATE_INBOUNDS = """
 UPDATE inbounds SET outcome = n.outcome, reason = n.reason, events = n.events
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS n (id, outcome, reason, events)
 WHERE inbounds.id = n.id"""
-INSERT_INBOUNDS = f"""
-INSERT INTO inbounds ({", ".join(tables.INBOUNDS)})
-SELECT * FROM {tables.unnest(tables.INBOUNDS, "n")}"""  # noqa: S608 - the names are our own
 _ALL_OF_EVENT = {**tables.EVENTS, "family": "text", "old": "boolean"}
-# The plan is made before there is anything, and kept: only the index on keys must suit it, not
-# those on tenants and instances.
-INSERT_EVENTS = f"""
-INSERT INTO events ({", ".join(tables.EVENTS)}, superseded)
-SELECT {", ".join("n." + name for name in tables.EVENTS)}, CASE
-    WHEN n.weight IS NULL THEN 0
-    WHEN n.old THEN 1
-    WHEN EXISTS (
-        SELECT 1 FROM events AS e WHERE e.key = n.key
-        AND e.weight > n.weight AND e.occurred_at >= n.occurred_at
-        AND (e.tenant, e.instance) IS NOT DISTINCT FROM (n.tenant, n.instance)
-        AND e.installation_id IS NOT DISTINCT FROM n.installation_id
-        AND starts_with(e.name, n.family)
-    ) THEN 1 ELSE 0 END
-FROM {tables.unnest(_ALL_OF_EVENT, "n")}
-RETURNING seq, superseded"""  # noqa: S608 - the names are our own
-INSERT_DELIVERIES = f"""
-WITH clock AS MATERIALIZED (SELECT comporta_now($9) AS now)
-INSERT INTO deliveries (id, seq, sink_id, tenant, instance, okey, state, next_at, owner, token,
-    created_at, updated_at)
-SELECT n.id, n.seq, n.sink_id, n.tenant, n.instance, n.okey,
-    CASE WHEN n.leased THEN 'leased' ELSE 'pending' END, clock.now,
-    CASE WHEN n.leased THEN $8 END, CASE WHEN n.leased THEN 1 ELSE 0 END, clock.now, clock.now
-FROM clock, {tables.unnest(tables.DELIVERIES, "n")}"""  # noqa: S608 - the names are our own
+_ALL_OF_DELIVERY = {**tables.DELIVERIES, "always": "boolean"}
+_FIRST_OF_EVENT = 3 + len(tables.INBOUNDS)
+_FIRST_OF_DELIVERY = _FIRST_OF_EVENT + len(_ALL_OF_EVENT)
+# All that is new, in one round trip. The plan is made before there is anything, and kept: only the
+# index on keys must suit it, not those on tenants and instances.
+INSERT = f"""
+WITH clock AS MATERIALIZED (SELECT comporta_now($2) AS now),
+inbound AS (
+    INSERT INTO inbounds ({", ".join(tables.INBOUNDS)})
+    SELECT * FROM {tables.unnest(tables.INBOUNDS, "n", 3)}),
+event AS (
+    INSERT INTO events ({", ".join(tables.EVENTS)}, superseded)
+    SELECT {", ".join("n." + name for name in tables.EVENTS)}, CASE
+        WHEN n.weight IS NULL THEN 0
+        WHEN n.old THEN 1
+        WHEN EXISTS (
+            SELECT 1 FROM events AS e WHERE e.key = n.key
+            AND e.weight > n.weight AND e.occurred_at >= n.occurred_at
+            AND (e.tenant, e.instance) IS NOT DISTINCT FROM (n.tenant, n.instance)
+            AND e.installation_id IS NOT DISTINCT FROM n.installation_id
+            AND starts_with(e.name, n.family)
+        ) THEN 1 ELSE 0 END
+    FROM {tables.unnest(_ALL_OF_EVENT, "n", _FIRST_OF_EVENT)}
+    RETURNING seq, superseded),
+delivery AS (
+    INSERT INTO deliveries (id, seq, sink_id, tenant, instance, okey, state, next_at, owner, token,
+        created_at, updated_at)
+    SELECT n.id, n.seq, n.sink_id, n.tenant, n.instance, n.okey,
+        CASE WHEN n.leased THEN 'leased' ELSE 'pending' END, clock.now,
+        CASE WHEN n.leased THEN $1 END, CASE WHEN n.leased THEN 1 ELSE 0 END, clock.now, clock.now
+    FROM clock, {tables.unnest(_ALL_OF_DELIVERY, "n", _FIRST_OF_DELIVERY)}
+    JOIN event ON event.seq = n.seq AND (n.always OR event.superseded = 0))
+SELECT seq FROM event WHERE superseded <> 0"""  # noqa: S608 - the names are our own
 
 
 class Statements:
@@ -111,20 +117,30 @@ class Statements:
     async def update_inbounds(self, rows: Sequence[tuple[Any, ...]]) -> None:
         await self._run(UPDATE_INBOUNDS, rows)
 
-    async def insert_inbounds(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        await self._run(INSERT_INBOUNDS, rows)
-
-    async def insert_events(self, rows: Sequence[tuple[Any, ...]]) -> set[int]:
-        """Gives the seqs of those that are superseded."""
-        found = await self._connection.fetch(INSERT_EVENTS, *zip(*rows, strict=True))
-        return {seq for seq, superseded in found if superseded}
-
-    async def insert_deliveries(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        await self._run(INSERT_DELIVERIES, rows, self._node, self._now)
+    async def insert(
+        self,
+        inbounds: Sequence[tuple[Any, ...]],
+        events: Sequence[tuple[Any, ...]],
+        deliveries: Sequence[tuple[Any, ...]],
+    ) -> set[int]:
+        """Put rows in; gives the seqs of events that are superseded. `deliveries`: each with the
+        event it is of, and whether that is sent even then.
+        """
+        if not (inbounds or events):
+            return set()
+        found = await self._connection.fetch(
+            INSERT,
+            self._node,
+            self._now,
+            *tables.columns(tables.INBOUNDS, inbounds),
+            *tables.columns(_ALL_OF_EVENT, events),
+            *tables.columns(_ALL_OF_DELIVERY, deliveries),
+        )
+        return {row[0] for row in found}
 
     async def change_jobs(self, changes: JobChanges) -> None:
         await changes.flush(self._connection, self._now)
 
-    async def _run(self, sql: str, rows: Sequence[tuple[Any, ...]], *more: Any) -> None:
+    async def _run(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
         if rows:
-            await self._connection.fetch(sql, *zip(*rows, strict=True), *more)
+            await self._connection.fetch(sql, *zip(*rows, strict=True))
