@@ -13,7 +13,7 @@ from gateway.store.postgres import PostgresStore
 from schemas.errors import StoreUnavailableError
 from tests.faults.proxy import proxy_to
 from tests.services import Postgres, fresh_database
-from tests.store.rows import Clock, Maker, claim_all, count, delivered
+from tests.store.rows import Clock, Maker, claim_all, count, delivered, states
 from tests.store.waiting import until, until_true
 
 COMMIT = b"COMMIT\0"  # the whole of a simple query
@@ -106,10 +106,12 @@ async def test_a_settle_whose_answer_is_lost_is_unavailable(url: str, make: Make
         store = await open_store(wire.url, node="node-a", lease_seconds=30)
         await store.log.append(make.sent("a"))
         [leased] = await claim_all(store.log, "a")
-        wire.cut_after = COMMIT
+        wire.cut_after = leased.id.encode()
         with pytest.raises(StoreUnavailableError):
             await store.log.settle([delivered(leased)])
         wire.cut_after = None
+        assert wire.cuts == 2  # it tried again at once
+        assert await states(store) == {leased.id: "succeeded"}
         assert await store.log.settle([delivered(leased)]) == {leased.id}
         await store.close()
 

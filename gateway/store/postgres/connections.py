@@ -179,6 +179,19 @@ class Connections:
                     raise
         raise AssertionError("unreachable")
 
+    async def write_again(self, sql: str, *args: Any) -> list[asyncpg.Record]:
+        """Rows of a single statement that may be made twice, committed: it is a transaction by
+        itself, so in one round trip. When that fails it is made again like any other.
+        """
+        if not self._options.pooled:
+            try:
+                return await self._pool.fetch(sql, *args)
+            except TimeoutError as error:
+                raise InDoubtError(unavailable(error).message) from error
+            except NOT_NOW as error:
+                await self._expire_after(error)
+        return await self.write(sql, *args)
+
     async def close(self) -> None:
         """Wait a little for what is in flight, then cut."""
         try:

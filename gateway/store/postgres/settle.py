@@ -48,7 +48,8 @@ async def settle(
             firsts.setdefault((item.id, item.token), item)
     results = [_result_row(item) for item in firsts.values()]
     tried = [_attempt_row(i, i.attempt) for i in firsts.values() if i.attempt]
-    rows = await connections.write(
+    # The token fences: a result that was written already is not written over.
+    rows = await connections.write_again(
         SETTLE, now, *tables.columns(tables.RESULTS, results), *tables.columns(_TRIED, tried)
     )
     held = {(row[0], row[1]) for row in rows}
