@@ -19,7 +19,7 @@ from typing import Self
 
 from gateway.deadlines import Deadlines
 from gateway.hops import HOP_HEADER
-from gateway.http1 import AnswerError, Connection, request_head
+from gateway.http1 import AnswerError, Connection, Head
 from gateway.http_pool import Place, Pool
 from gateway.resolver import (
     BlockedAddressError,
@@ -49,7 +49,7 @@ _OUR_ERRNOS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Way:
     """How to get to a URL: through which connections, to what target, with which headers if the
     request has none of these.
@@ -88,7 +88,9 @@ class Egress:
         # A host the operator named may be anywhere but at a metadata service. It has a pool of its
         # own, so that no other name can ride on its connections.
         self._listed = Pool(is_never, self._listed_resolver, tls, per_host)
-        self._way = lru_cache(4096)(self._judge)  # receivers are few, requests many
+        # Receivers are few, and name few headers; requests are many.
+        self._way = lru_cache(4096)(self._judge)
+        self._head = lru_cache(4096)(_head)
 
     def _judge(self, url: str) -> _Way:
         """The way to this URL. Raises InvalidTargetError."""
@@ -123,7 +125,7 @@ class Egress:
         data = body or b""
         try:
             way = self._way(url)
-            head = request_head(method, way.target, headers, way.defaults, len(data))
+            head = self._head(way, method, tuple(headers)).filled(headers.values(), len(data))
             repeatable = method in _REPEATABLE or _REPEATABLE_BY in headers
             async with asyncio.timeout(None) as scope:
                 deadline = self._deadlines.begin(scope, timeout)
@@ -180,6 +182,10 @@ def _tls(ca_file: str) -> ssl.SSLContext:
     if ca_file:
         context.load_verify_locations(ca_file)
     return context
+
+
+def _head(way: _Way, method: str, names: tuple[str, ...]) -> Head:
+    return Head.of(method, way.target, names, way.defaults)
 
 
 async def _exchange(

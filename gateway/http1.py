@@ -8,8 +8,8 @@ Parsing is llhttp's, through httptools.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import cast
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, Self, cast
 
 import httptools
 
@@ -29,25 +29,39 @@ class AnswerError(Exception):
         self.message, self.unanswered = message, unanswered
 
 
-def request_head(
-    method: str, target: str, headers: Mapping[str, str], defaults: Mapping[str, str], size: int
-) -> bytes:
-    """The bytes before a body of `size` bytes. `defaults` give way to `headers`.
-
-    Raises ValueError for what would smuggle a header, or a request.
+class Head(NamedTuple):
+    """The bytes before a body, but for the headers' values and the body's size. `ends`: its lines,
+    the empty one at the end among them.
     """
-    given = {name.lower() for name in headers}
-    lines = [f"{method} {target} HTTP/1.1"]
-    lines += [f"{name}: {value}" for name, value in defaults.items() if name.lower() not in given]
-    if LENGTH in given:  # ours to say, and said once
-        headers = {name: value for name, value in headers.items() if name.lower() != LENGTH}
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    lines.append(f"Content-Length: {size}\r\n\r\n")
-    head = "\r\n".join(lines)
-    ends = len(lines) + 1
-    if head.count("\n") != ends or head.count("\r") != ends or "\0" in head:
-        raise ValueError("a header holds a control character")
-    return head.encode("utf-8", "surrogateescape")
+
+    text: str
+    ends: int
+
+    @classmethod
+    def of(
+        cls, method: str, target: str, names: Iterable[str], defaults: Mapping[str, str]
+    ) -> Self:
+        """`names`: the headers that are given. `defaults` give way to them."""
+        names = [*names]
+        given = {name.lower() for name in names}
+        lines = [f"{method} {target} HTTP/1.1"]
+        lines += [f"{name}: {text}" for name, text in defaults.items() if name.lower() not in given]
+        text = "".join(line.replace("%", "%%") + "\r\n" for line in lines)
+        # Ours to say, and said once.
+        kept = [name for name in names if name.lower() != LENGTH]
+        for name in names:
+            text += name.replace("%", "%%") + ": %s\r\n" if name in kept else "%.0s"
+        return cls(text + "Content-Length: %d\r\n\r\n", len(lines) + len(kept) + 2)
+
+    def filled(self, values: Iterable[str], size: int) -> bytes:
+        """For a body of `size` bytes. `values`: of the headers, in the order of their names.
+
+        Raises ValueError for what would smuggle a header, or a request.
+        """
+        head = self.text % (*values, size)
+        if head.count("\n") != self.ends or head.count("\r") != self.ends or "\0" in head:
+            raise ValueError("a header holds a control character")
+        return head.encode("utf-8", "surrogateescape")
 
 
 class Connection(asyncio.Protocol):

@@ -10,6 +10,7 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import aiohappyeyeballs
 from aiohappyeyeballs import AddrInfoType
@@ -27,8 +28,7 @@ MOST_NAMES = 4096
 FAIR_SHARE = 2  # connections to a place that a user may have in any case
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where to connect. `host`: a name or an address, as it stands in the URL, without brackets."""
 
     host: str

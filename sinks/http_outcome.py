@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -20,9 +21,16 @@ def recorded(request_headers: dict[str, str], answer: HttpAnswer | None) -> Exch
     return Exchange(
         request_headers=request_headers,
         status=answer.status,
-        response_headers={k: v for k, v in answer.headers.items() if k not in _UNKEPT},
+        response_headers=_kept(answer.headers),
         response_body=answer.body[:KEPT_BYTES],
     )
+
+
+def _kept(headers: Mapping[str, str]) -> dict[str, str]:
+    kept = dict(headers)
+    for name in _UNKEPT:
+        kept.pop(name, None)
+    return kept
 
 
 def of_answer(answer: HttpAnswer, exchange: Exchange, now: int) -> Outcome:

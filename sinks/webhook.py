@@ -59,7 +59,8 @@ class WebhookSink:
         self._fixed = {k: v for k, v in self._fixed.items() if k.lower() not in names} | custom
         if config.gzip:
             self._fixed["Content-Encoding"] = "gzip"
-        self._shown = {k: REDACTED if is_secret_name(k) else v for k, v in self._fixed.items()}
+        shown = {k: REDACTED if is_secret_name(k) else v for k, v in self._fixed.items()}
+        self._shown = None if shown == self._fixed and not self._jwt_key else shown
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -106,7 +107,7 @@ class WebhookSink:
         if self._jwt_key:
             headers["Authorization"] = bearer(self._jwt_key, now // 1_000_000)
             changing["Authorization"] = REDACTED
-        shown = self._shown | changing
+        shown = headers if self._shown is None else self._shown | changing
         try:
             answer = await self._context.http.request(
                 self._config.method,

@@ -7,7 +7,7 @@ from hashlib import sha256
 import pytest
 
 from gateway.egress import Egress
-from gateway.http1 import MOST_INTERIM, SLICE, Connection, request_head
+from gateway.http1 import MOST_INTERIM, SLICE, Connection, Head
 from sinks.base import HttpError
 from tests.gateway.talk import CHUNKED, LAST, LOOPBACK, OK, get, saying
 from tests.sinks.receiver import receiving, talking, until
@@ -240,6 +240,12 @@ async def test_the_host_is_named_as_in_the_url(url: str, host: str) -> None:
         assert egress._way(url).defaults["Host"] == host
 
 
+def request_head(
+    method: str, target: str, headers: dict[str, str], defaults: dict[str, str], size: int
+) -> bytes:
+    return Head.of(method, target, headers, defaults).filled(headers.values(), size)
+
+
 @pytest.mark.parametrize("bad", ["a\nb", "a\rb", "a\0b", "a\r\nX: y"])
 def test_no_request_holds_another(bad: str) -> None:
     for headers in ({"X-A": bad}, {bad: "1"}):
@@ -257,3 +263,8 @@ def test_a_head_has_each_default_once() -> None:
 def test_the_length_of_a_body_is_told_once_and_truly() -> None:
     head = request_head("PUT", "/", {"content-length": "99", "X-A": "1"}, {}, 3)
     assert head == b"PUT / HTTP/1.1\r\nX-A: 1\r\nContent-Length: 3\r\n\r\n"
+
+
+def test_a_percent_sign_is_one() -> None:
+    head = request_head("PUT", "/a%20b?%s", {"X-%d": "%s%"}, {"A%": "100%%"}, 3)
+    assert head.split(b"\r\n")[:3] == [b"PUT /a%20b?%s HTTP/1.1", b"A%: 100%%", b"X-%d: %s%"]
