@@ -40,7 +40,7 @@ class BrokenError(RequestError):
     status, error, code = 500, "Internal error", "internal_error"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Opening:
     """One page. `permission`: what the key must have; None: any key. `is_open`: no key needed."""
 

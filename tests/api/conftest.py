@@ -9,7 +9,6 @@ from pydantic import SecretStr
 from tests.api.owner import Owner
 from tests.api.rig import Api, serving
 from tests.provider_apis.oauth import Bling, Shopify, authority
-from tests.sinks.receiver import Receiver, receiving
 
 
 @pytest.fixture
@@ -22,12 +21,6 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
 async def api_on_postgres(tmp_path: Path, postgres_db: str) -> AsyncIterator[Api]:
     async with serving(tmp_path, store=SecretStr(postgres_db)) as api:
         yield api
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as receiver:
-        yield receiver
 
 
 @pytest.fixture

@@ -110,3 +110,11 @@ async def deliver(
     answer = await api.with_key(None).call("POST", path, headers=draft.headers, data=draft.body)
     assert answer.status == 200, answer.body
     return answer
+
+
+async def refused(api: Api, installation: Any, work: str) -> str:
+    """Why an installation cannot do what it is asked for: poll, or reconcile."""
+    answer = await api.post(f"/installations/{installation['id']}/{work}")
+    assert answer.status == 409
+    told: str = answer.body["message"]
+    return told

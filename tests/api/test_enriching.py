@@ -12,7 +12,7 @@ from gateway.bootstrap import Keys
 from schemas import codec
 from tests.api.connected import come, connect, deliver, events, shown
 from tests.api.rig import ADMIN, Api, eventually, serving
-from tests.provider_apis.bling import Bling
+from tests.provider_apis.bling import Bling, thin_webhook
 from tests.provider_apis.irroba import Irroba
 from tests.provider_apis.server import Asked, Reply, serving_api, too_many
 from tests.provider_apis.shopify import Shopify
@@ -22,15 +22,7 @@ SIGNED = {"X-Bling-Signature-256": "to be signed"}
 
 async def thin(api: Api, shop: Any, number: int) -> None:
     """A webhook of Bling, which names an order."""
-    body = {
-        "eventId": f"e-{number}",
-        "date": "2026-11-21T00:17:33Z",
-        "version": "v1",
-        "event": "order.updated",
-        "companyId": "c",
-        "data": {"id": number, "situacao": {"id": 9, "valor": 1}},
-    }
-    answer = await deliver(api, shop, body, SIGNED)
+    answer = await deliver(api, shop, thin_webhook(number), SIGNED)
     assert answer.body["enriching"] is True
 
 

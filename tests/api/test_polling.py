@@ -10,7 +10,16 @@ import pytest
 from pydantic import SecretStr
 
 from gateway import sweep
-from tests.api.connected import CREDENTIALS, come, connect, deliver, events, polled, shown
+from tests.api.connected import (
+    CREDENTIALS,
+    come,
+    connect,
+    deliver,
+    events,
+    polled,
+    refused,
+    shown,
+)
 from tests.api.rig import Api, eventually, serving
 from tests.provider_apis.bling import Bling
 from tests.provider_apis.irroba import Irroba
@@ -260,11 +269,9 @@ async def test_what_cannot_be_polled_says_why(
     api: Api, driver: str, credentials: dict[str, str], why: str
 ) -> None:
     shop = await api.install(driver, credentials=credentials)
-    answer = await api.post(f"/installations/{shop['id']}/poll")
-    assert answer.status == 409
-    assert why in answer.body["message"]
+    assert why in await refused(api, shop, "poll")
     await api.post(f"/installations/{shop['id']}/disable")
-    assert (await api.post(f"/installations/{shop['id']}/poll")).status == 409
+    assert await refused(api, shop, "poll")
 
 
 async def test_the_lag_of_polls_is_a_metric(api: Api) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.program import Program, program
-from tests.sinks.receiver import Receiver, receiving
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -31,15 +30,3 @@ async def embedded(tmp_path: Path) -> AsyncIterator[Program]:
     """The program on SQLite, not started yet."""
     async with program(tmp_path) as running:
         yield running
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as made:
-        yield made
-
-
-@pytest.fixture
-async def other() -> AsyncIterator[Receiver]:
-    async with receiving() as made:
-        yield made

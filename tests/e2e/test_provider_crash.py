@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.program import Program
 from tests.provider_apis import bling, woocommerce
-from tests.provider_apis.bling import Bling
+from tests.provider_apis.bling import Bling, thin_webhook
 from tests.provider_apis.server import Asked, serving_api
 from tests.provider_apis.woocommerce import WooCommerce
 from tests.sinks.receiver import Receiver, until
@@ -22,15 +22,7 @@ PAIR = {"consumer_key": woocommerce.KEY, "consumer_secret": woocommerce.SECRET}
 
 async def thin(program: Program, shop: Any, number: int) -> str:
     """A webhook of Bling that carries an id; gives the inbound's."""
-    event = {
-        "eventId": f"e-{number}",
-        "date": "2026-11-21T00:17:33Z",
-        "version": "v1",
-        "event": "order.updated",
-        "companyId": "c",
-        "data": {"id": number, "situacao": {"id": 9, "valor": 1}},
-    }
-    body = json.dumps(event).encode()
+    body = json.dumps(thin_webhook(number)).encode()
     proof = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
     headers = {"Content-Type": "application/json", "X-Bling-Signature-256": f"sha256={proof}"}
     answer = await program.post(shop["ingest_url"], body, headers)

@@ -26,7 +26,7 @@ from schemas.sink_config import SinkConfig
 from tests.gateway.far_side import FarSide, Listener, Time, a_config, delivered, leased
 from tests.gateway.pipeline import FERNET, answering, eventually, ids, pipeline, reaches
 from tests.sinks.given import wall_clock
-from tests.sinks.receiver import Receiver, receiving, until
+from tests.sinks.receiver import Receiver, until
 
 
 @dataclass
@@ -144,12 +144,18 @@ async def processes(url: str, disable_after: float = 1e9) -> AsyncIterator[Start
             await process.store.close()
 
 
+async def a_pair(start: Start) -> tuple[Process, Process, SinkConfig]:
+    """Two processes with a lane to the same sink."""
+    one, two = await start("one"), await start("two")
+    config = await one.directory.save_sink(a_config())
+    one.begin(config)
+    two.begin(config)
+    return one, two, config
+
+
 async def test_what_one_finds_down_no_other_tries(postgres_db: str) -> None:
     async with processes(postgres_db) as start:
-        one, two = await start("one"), await start("two")
-        config = await one.directory.save_sink(a_config())
-        one.begin(config)
-        two.begin(config)
+        one, two, config = await a_pair(start)
 
         await one.fail()
         await until(lambda: two.state == "open")
@@ -174,10 +180,7 @@ async def test_what_one_finds_down_no_other_tries(postgres_db: str) -> None:
 
 async def test_both_may_find_out_and_it_is_told_once(postgres_db: str) -> None:
     async with processes(postgres_db) as start:
-        one, two = await start("one"), await start("two")
-        config = await one.directory.save_sink(a_config())
-        one.begin(config)
-        two.begin(config)
+        one, two, _ = await a_pair(start)
 
         await asyncio.gather(one.fail(), two.fail())
         await until(lambda: bool(one.noticed or two.noticed))
@@ -189,10 +192,7 @@ async def test_both_may_find_out_and_it_is_told_once(postgres_db: str) -> None:
 
 async def test_who_dies_leaves_the_probe_to_another(postgres_db: str) -> None:
     async with processes(postgres_db) as start:
-        one, two = await start("one"), await start("two")
-        config = await one.directory.save_sink(a_config())
-        one.begin(config)
-        two.begin(config)
+        one, two, config = await a_pair(start)
         await one.fail()
         await until(lambda: two.state == "open")
 
@@ -354,15 +354,3 @@ async def test_a_dead_sink_is_told_to_its_neighbours_and_not_to_itself(
         assert told["data"]["sink"] == {"id": "sink-1", "name": "webhook/name-1"}
         assert len(ids(receiver)) == 1
         await reaches(line, pending=1, succeeded=1)
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as made:
-        yield made
-
-
-@pytest.fixture
-async def other() -> AsyncIterator[Receiver]:
-    async with receiving() as made:
-        yield made

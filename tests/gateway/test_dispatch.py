@@ -2,7 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import apsw
@@ -16,10 +18,12 @@ from tests.gateway.pipeline import answering, ids, pipeline, reaches
 from tests.sinks.receiver import Receiver, receiving, until
 
 
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as made:
-        yield made
+@contextmanager
+def busy(database: Path) -> Iterator[Callable[[], object]]:
+    """Another writer holds the database, until what this gives is called."""
+    with closing(apsw.Connection(str(database))) as intruder:
+        intruder.execute("BEGIN IMMEDIATE")
+        yield partial(intruder.execute, "ROLLBACK")
 
 
 async def test_what_is_stored_is_sent_at_once_and_settled(
@@ -146,14 +150,12 @@ async def test_a_stop_while_the_store_is_busy_waits_for_the_last_results(
         await line.sink(url=receiver.url)
         receiver.answer = answering(200, 0.1)
         await line.emit(8)
-        intruder = apsw.Connection(str(line.path))
-        intruder.execute("BEGIN IMMEDIATE")
-        asyncio.get_running_loop().call_later(1.0, intruder.execute, "ROLLBACK")
+        with busy(line.path) as leave:
+            asyncio.get_running_loop().call_later(1.0, leave)
 
-        await line.dispatcher.stop(5)
+            await line.dispatcher.stop(5)
 
-        assert await line.states() == {"succeeded": 8}
-        intruder.close()
+            assert await line.states() == {"succeeded": 8}
 
 
 async def test_a_store_that_is_busy_delays_results_and_loses_none(
@@ -163,14 +165,11 @@ async def test_a_store_that_is_busy_delays_results_and_loses_none(
         await line.sink(url=receiver.url)
         receiver.answer = answering(200, 0.2)
         await line.emit(8)
-        intruder = apsw.Connection(str(line.path))
-        intruder.execute("BEGIN IMMEDIATE")
-        await until(lambda: len(line.observed) == 8)
-        await asyncio.sleep(0.5)  # as long as the store is away; nothing is waited for
-        assert await line.states() == {"leased": 8}
-
-        intruder.execute("ROLLBACK")
-        intruder.close()
+        with busy(line.path) as leave:
+            await until(lambda: len(line.observed) == 8)
+            await asyncio.sleep(0.5)  # as long as the store is away; nothing is waited for
+            assert await line.states() == {"leased": 8}
+            leave()
 
         await reaches(line, succeeded=8)
         assert len(receiver.got) == 8

@@ -1,7 +1,6 @@
 """What the dispatcher makes of sinks that change, break, go and come back."""
 
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +12,7 @@ from gateway.lane import Lane
 from sinks import open_sink
 from tests.gateway.far_side import FarSide
 from tests.gateway.pipeline import Pipeline, answering, ids, pipeline, reaches
-from tests.sinks.receiver import Receiver, receiving, until
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as made:
-        yield made
-
-
-@pytest.fixture
-async def other() -> AsyncIterator[Receiver]:
-    async with receiving() as made:
-        yield made
+from tests.sinks.receiver import Receiver, until
 
 
 async def test_a_disabled_sink_holds_its_deliveries_until_it_is_enabled(

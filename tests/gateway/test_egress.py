@@ -26,12 +26,6 @@ LOOPBACK = AllowList.parse(["127.0.0.0/8"])
 
 
 @pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as receiver:
-        yield receiver
-
-
-@pytest.fixture
 async def egress() -> AsyncIterator[Egress]:
     async with Egress(allow=LOOPBACK) as egress:
         yield egress

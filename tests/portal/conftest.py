@@ -20,12 +20,6 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
 
 
 @pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as receiver:
-        yield receiver
-
-
-@pytest.fixture
 async def visitor(api: Api) -> AsyncIterator[Visitor]:
     async with Visitor.of(api) as visitor:
         await visitor.sign_in()

@@ -170,4 +170,4 @@ async def test_what_is_done_here_is_on_record(visitor: Visitor) -> None:
     assert entry["action"] == "POST /instances"
     assert entry["key"]["id"] == "admin"
     assert entry["fields"] == ["name", "skip_superseded"]
-    assert "POST /instances" in (await visitor.see("/settings/audit")).text
+    assert "POST /<wbr>instances" in (await visitor.see("/settings/audit")).text

@@ -66,3 +66,15 @@ class Bling(ProviderApi):
         return Reply(
             {"data": {"id": int(ident), "nome": "Maria Teste", "email": f"c{ident}@example.com"}}
         )
+
+
+def thin_webhook(order: int) -> dict[str, Any]:
+    """The body of a webhook, which names an order and tells little of it."""
+    return {
+        "eventId": f"e-{order}",
+        "date": "2026-11-21T00:17:33Z",
+        "version": "v1",
+        "event": "order.updated",
+        "companyId": "c",
+        "data": {"id": order, "situacao": {"id": 9, "valor": 1}},
+    }

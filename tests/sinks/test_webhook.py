@@ -24,16 +24,10 @@ from sinks.http_outcome import retry_after
 from sinks.signing import new_secret, secret_key, signature
 from sinks.webhook import open_webhook
 from tests.sinks.given import a_context, a_message, an_event, wall_clock
-from tests.sinks.receiver import Got, Receiver, receiving, talking
+from tests.sinks.receiver import Got, Receiver, talking
 
 OLD, NEW = new_secret(b"o" * 32), new_secret(b"n" * 24)
 LOOPBACK = AllowList.parse(["127.0.0.0/8"])
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as receiver:
-        yield receiver
 
 
 class Bench:

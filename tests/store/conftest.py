@@ -33,8 +33,8 @@ def log(store: Store) -> EventLog:
 
 
 @pytest.fixture
-def clock(engine: Rig) -> Clock:
-    return engine.clock
+def clock(rig: Rig) -> Clock:
+    return rig.clock
 
 
 @pytest.fixture

@@ -31,21 +31,6 @@ async def rig(postgres_db: str) -> AsyncIterator[PostgresRig]:
     await made.close()
 
 
-@pytest.fixture
-async def store(rig: PostgresRig) -> Store:
-    return await rig.open()
-
-
-@pytest.fixture
-def clock(rig: PostgresRig) -> Clock:
-    return rig.clock
-
-
-@pytest.fixture
-def make(clock: Clock) -> Maker:
-    return Maker(clock)
-
-
 def name(table: str, clock: Clock) -> str:
     return f"{table}_{datetime.fromtimestamp(clock.now / 1e6, UTC):%Y%m%d}"
 

@@ -138,8 +138,8 @@ async def try_driver(page: Page) -> web.Response:
 
 
 PAGES: tuple[Opening, ...] = (
-    Opening(method="GET", path="/drivers", view=list_drivers),
-    Opening(method="GET", path="/drivers/{slug}", view=show_driver),
-    Opening(method="POST", path="/drivers/{slug}", view=save_settings, permission=MANAGE),
-    Opening(method="POST", path="/drivers/{slug}/try", view=try_driver, permission=MANAGE),
+    Opening("GET", "/drivers", list_drivers),
+    Opening("GET", "/drivers/{slug}", show_driver),
+    Opening("POST", "/drivers/{slug}", save_settings, MANAGE),
+    Opening("POST", "/drivers/{slug}/try", try_driver, MANAGE),
 )

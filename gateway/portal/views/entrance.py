@@ -77,9 +77,9 @@ def _inside(place: str) -> str:
 
 
 PAGES: tuple[Opening, ...] = (
-    Opening(method="GET", path="/sign-in", view=show_sign_in, is_open=True),
-    Opening(method="POST", path="/sign-in", view=sign_in, is_open=True),
-    Opening(method="POST", path="/sign-out", view=sign_out, is_open=True),
-    Opening(method="POST", path="/look", view=change_look, is_open=True),
-    Opening(method="GET", path="/menu", view=show_menu),
+    Opening("GET", "/sign-in", show_sign_in, is_open=True),
+    Opening("POST", "/sign-in", sign_in, is_open=True),
+    Opening("POST", "/sign-out", sign_out, is_open=True),
+    Opening("POST", "/look", change_look, is_open=True),
+    Opening("GET", "/menu", show_menu),
 )

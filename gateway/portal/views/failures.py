@@ -166,18 +166,13 @@ async def show_drift(page: Page) -> web.Response:
 
 
 PAGES: tuple[Opening, ...] = (
-    Opening(method="GET", path="/failures", view=show_dead, permission=READ),
-    Opening(method="POST", path="/failures/replay", view=start_replay, permission=REPLAY),
-    Opening(method="POST", path="/failures/purge", view=start_purge, permission=REPLAY),
-    Opening(method="GET", path="/failures/quarantine", view=show_quarantine, permission=READ),
-    Opening(method="POST", path="/failures/renormalize", view=start_renormalize, permission=REPLAY),
-    Opening(method="GET", path="/failures/jobs", view=list_jobs, permission=READ),
-    Opening(method="GET", path="/failures/jobs/{id}", view=show_job, permission=READ),
-    Opening(
-        method="POST",
-        path="/failures/jobs/{id}/{action:pause|resume|cancel}",
-        view=steer_job,
-        permission=REPLAY,
-    ),
-    Opening(method="GET", path="/failures/drift", view=show_drift, permission=READ),
+    Opening("GET", "/failures", show_dead, READ),
+    Opening("POST", "/failures/replay", start_replay, REPLAY),
+    Opening("POST", "/failures/purge", start_purge, REPLAY),
+    Opening("GET", "/failures/quarantine", show_quarantine, READ),
+    Opening("POST", "/failures/renormalize", start_renormalize, REPLAY),
+    Opening("GET", "/failures/jobs", list_jobs, READ),
+    Opening("GET", "/failures/jobs/{id}", show_job, READ),
+    Opening("POST", "/failures/jobs/{id}/{action:pause|resume|cancel}", steer_job, REPLAY),
+    Opening("GET", "/failures/drift", show_drift, READ),
 )

@@ -244,19 +244,14 @@ def _text(data: bytes) -> str:
 READ = "EVENTS_READ"
 REPLAY = "EVENTS_REPLAY"
 PAGES: tuple[Opening, ...] = (
-    Opening(method="GET", path="/events", view=list_events, permission=READ),
-    Opening(method="GET", path="/events/{id}", view=show_event, permission=READ),
-    Opening(method="POST", path="/events/{id}/replay", view=replay_event, permission=REPLAY),
-    Opening(method="GET", path="/inbounds", view=list_inbounds, permission=READ),
-    Opening(method="GET", path="/inbounds/{id}", view=show_inbound, permission=READ),
-    Opening(method="POST", path="/inbounds/{id}/renormalize", view=renormalize, permission=REPLAY),
-    Opening(method="GET", path="/deliveries", view=list_deliveries, permission=READ),
-    Opening(method="GET", path="/deliveries/{id}", view=show_delivery, permission=READ),
-    Opening(
-        method="POST",
-        path="/deliveries/{id}/{action:retry|cancel}",
-        view=steer_delivery,
-        permission=REPLAY,
-    ),
-    Opening(method="GET", path="/search", view=search, permission=READ),
+    Opening("GET", "/events", list_events, READ),
+    Opening("GET", "/events/{id}", show_event, READ),
+    Opening("POST", "/events/{id}/replay", replay_event, REPLAY),
+    Opening("GET", "/inbounds", list_inbounds, READ),
+    Opening("GET", "/inbounds/{id}", show_inbound, READ),
+    Opening("POST", "/inbounds/{id}/renormalize", renormalize, REPLAY),
+    Opening("GET", "/deliveries", list_deliveries, READ),
+    Opening("GET", "/deliveries/{id}", show_delivery, READ),
+    Opening("POST", "/deliveries/{id}/{action:retry|cancel}", steer_delivery, REPLAY),
+    Opening("GET", "/search", search, READ),
 )

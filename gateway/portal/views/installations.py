@@ -292,23 +292,13 @@ async def delete_installation(page: Page) -> web.Response:
 
 ACTIONS = "{action:enable|disable|poll|authorize|rotate-token}"
 PAGES: tuple[Opening, ...] = (
-    Opening(method="GET", path="/installations", view=list_installations, permission=MANAGE),
-    Opening(method="GET", path="/installations/new", view=choose_driver, permission=MANAGE),
-    Opening(method="POST", path="/installations/new", view=create_installation, permission=MANAGE),
-    Opening(method="GET", path="/installations/{id}", view=show_installation, permission=MANAGE),
-    Opening(method="POST", path="/installations/{id}", view=change_installation, permission=MANAGE),
-    Opening(
-        method="POST",
-        path="/installations/{id}/rotate-secret",
-        view=rotate_secret,
-        permission=MANAGE,
-    ),
-    Opening(
-        method="POST",
-        path="/installations/{id}/delete",
-        view=delete_installation,
-        permission=MANAGE,
-    ),
+    Opening("GET", "/installations", list_installations, MANAGE),
+    Opening("GET", "/installations/new", choose_driver, MANAGE),
+    Opening("POST", "/installations/new", create_installation, MANAGE),
+    Opening("GET", "/installations/{id}", show_installation, MANAGE),
+    Opening("POST", "/installations/{id}", change_installation, MANAGE),
+    Opening("POST", "/installations/{id}/rotate-secret", rotate_secret, MANAGE),
+    Opening("POST", "/installations/{id}/delete", delete_installation, MANAGE),
     Opening(
         method="POST",
         path="/installations/{id}/" + ACTIONS,

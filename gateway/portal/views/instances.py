@@ -110,11 +110,9 @@ async def delete_instance(page: Page) -> web.Response:
 
 
 PAGES: tuple[Opening, ...] = (
-    Opening(method="GET", path="/instances", view=list_instances),
-    Opening(method="POST", path="/instances", view=create_instance, permission=MANAGE),
-    Opening(method="GET", path="/instances/{instance}", view=show_instance),
-    Opening(method="POST", path="/instances/{instance}", view=change_instance, permission=MANAGE),
-    Opening(
-        method="POST", path="/instances/{instance}/delete", view=delete_instance, permission=MANAGE
-    ),
+    Opening("GET", "/instances", list_instances),
+    Opening("POST", "/instances", create_instance, MANAGE),
+    Opening("GET", "/instances/{instance}", show_instance),
+    Opening("POST", "/instances/{instance}", change_instance, MANAGE),
+    Opening("POST", "/instances/{instance}/delete", delete_instance, MANAGE),
 )

@@ -165,6 +165,6 @@ async def _quarantined(page: Page) -> int:
 
 
 PAGES: tuple[Opening, ...] = (
-    Opening(method="GET", path="", view=show_overview),
-    Opening(method="GET", path="/", view=show_overview),
+    Opening("GET", "", show_overview),
+    Opening("GET", "/", show_overview),
 )

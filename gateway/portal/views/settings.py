@@ -121,11 +121,11 @@ async def show_receivers(page: Page) -> web.Response:
 
 
 PAGES: tuple[Opening, ...] = (
-    Opening(method="GET", path="/settings", view=show_settings),
-    Opening(method="GET", path="/settings/keys", view=list_keys, permission=KEYS),
-    Opening(method="POST", path="/settings/keys", view=create_key, permission=KEYS),
-    Opening(method="POST", path="/settings/keys/{id}/rotate", view=rotate_key, permission=KEYS),
-    Opening(method="POST", path="/settings/keys/{id}/revoke", view=revoke_key, permission=KEYS),
-    Opening(method="GET", path="/settings/audit", view=show_audit, permission="EVENTS_READ"),
-    Opening(method="GET", path="/receivers", view=show_receivers),
+    Opening("GET", "/settings", show_settings),
+    Opening("GET", "/settings/keys", list_keys, KEYS),
+    Opening("POST", "/settings/keys", create_key, KEYS),
+    Opening("POST", "/settings/keys/{id}/rotate", rotate_key, KEYS),
+    Opening("POST", "/settings/keys/{id}/revoke", revoke_key, KEYS),
+    Opening("GET", "/settings/audit", show_audit, "EVENTS_READ"),
+    Opening("GET", "/receivers", show_receivers),
 )

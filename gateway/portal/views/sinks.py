@@ -160,7 +160,7 @@ async def add_sink(page: Page) -> web.Response:
 
 ONE = "/instances/{instance}/sinks/{kind}/{name}"
 PAGES: tuple[Opening, ...] = (
-    Opening(method="POST", path="/instances/{instance}/sinks", view=add_sink, permission=MANAGE),
+    Opening("POST", "/instances/{instance}/sinks", add_sink, MANAGE),
     Opening(method="GET", path=ONE, view=show_sink),
     Opening(method="POST", path=ONE, view=save_sink, permission=MANAGE),
     Opening(method="POST", path=ONE + "/test", view=test_sink, permission=MANAGE),

@@ -110,6 +110,6 @@ async def _listen(socket: web.WebSocketResponse) -> None:
 
 
 PAGES: tuple[Opening, ...] = (
-    Opening(method="GET", path="/tail", view=show_tail, permission=READ),
-    Opening(method="GET", path="/tail/{instance}", view=stream, permission=READ),
+    Opening("GET", "/tail", show_tail, READ),
+    Opening("GET", "/tail/{instance}", stream, READ),
 )
