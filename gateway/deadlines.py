@@ -8,6 +8,7 @@ would hold up whoever is well.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 # An answer that came while this process was stopped, or busy, is read before its request is ended:
 # timers go before sockets in a turn of the loop.
@@ -30,7 +31,59 @@ class Deadlines:
         return self._loop.call_later(seconds, self._passed, scope)
 
     def _passed(self, scope: asyncio.Timeout) -> None:
+        scope.reschedule(self.turn())
+
+    def turn(self) -> float:
+        """When the next of those whose deadline has passed shall end."""
         now = self._loop.time()
         turn = max(now + LAST_LOOK, self._last + APART)
         self._last = min(turn, now + MOST_LATE)
-        scope.reschedule(self._last)
+        return self._last
+
+
+class Alarm:
+    """The deadlines of one request after the other, on one timer: it is moved when it rings too
+    early, which is seldom, and not at every request. `late` is called a moment after a deadline.
+    """
+
+    def __init__(self, late: Callable[[], None]) -> None:
+        self._late = late
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadlines: Deadlines | None = None
+        self._due = 0.0
+
+    def set(self, deadlines: Deadlines, due: float) -> None:
+        """Ring at this time of the loop, unless `clear` comes first."""
+        self._deadlines, self._due = deadlines, due
+        if self._timer is None:
+            self._timer = self._loop.call_at(due, self._ring)
+        elif due < self._timer.when():
+            self._timer.cancel()
+            self._timer = self._loop.call_at(due, self._ring)
+
+    def clear(self) -> None:
+        """Nothing is due."""
+        self._deadlines = None
+
+    def cancel(self) -> None:
+        """Never ring again."""
+        self.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _ring(self) -> None:
+        deadlines, self._timer = self._deadlines, None
+        if deadlines is None:
+            return
+        if self._loop.time() < self._due:
+            self._timer = self._loop.call_at(self._due, self._ring)
+        else:
+            self._timer = self._loop.call_at(deadlines.turn(), self._end, deadlines, self._due)
+
+    def _end(self, deadlines: Deadlines, due: float) -> None:
+        self._timer = None
+        if self._deadlines is deadlines and self._due == due:
+            self._late()
+        elif self._deadlines is not None:
+            self._ring()

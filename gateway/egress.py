@@ -80,6 +80,7 @@ class Egress:
     ) -> None:
         self._check = partial(check_url, allow=allow, require_https=require_https, own=own)
         self._allow, self._deadlines = allow, Deadlines()
+        self._loop = asyncio.get_running_loop()
         tls = _tls(ca_file)
         refuses = lru_cache(4096)(partial(is_blocked, allow=allow))
         self._resolver = GuardedResolver(refuses, lookup)
@@ -127,18 +128,54 @@ class Egress:
             way = self._way(url)
             head = self._head(way, method, tuple(headers)).filled(headers.values(), len(data))
             repeatable = method in _REPEATABLE or _REPEATABLE_BY in headers
-            async with asyncio.timeout(None) as scope:
-                deadline = self._deadlines.begin(scope, timeout)
-                try:
-                    return await _exchange(way, head, data, limit, repeatable=repeatable)
-                finally:
-                    deadline.cancel()
+            due = self._loop.time() + timeout
+            return await self._exchange(way, head, data, limit, due, repeatable=repeatable)
         except InvalidTargetError as error:
             raise HttpError("blocked", error.message) from None
         except TimeoutError:
             raise HttpError("timeout", f"no complete answer within {timeout:g} s") from None
         except (AnswerError, OSError, ValueError, RuntimeError) as error:
             raise _translated(error) from error
+
+    async def _exchange(
+        self, way: _Way, head: bytes, body: bytes, limit: int, due: float, *, repeatable: bool
+    ) -> HttpAnswer:
+        """One request. A kept connection may have been hung up on a moment ago: then once more, on
+        a new one.
+        """
+        connection = way.pool.reuse(way.place, way.target)
+        if connection is None:
+            connection = await self._connection(way, due)
+        was_used = connection.used
+        try:
+            return await self._once(way, connection, head, body, limit, due)
+        except (AnswerError, ConnectionError) as error:
+            unanswered = isinstance(error, ConnectionError) or error.unanswered
+            if not (was_used and unanswered and repeatable):
+                raise
+        connection = await self._connection(way, due, fresh=True)
+        return await self._once(way, connection, head, body, limit, due)
+
+    async def _connection(self, way: _Way, due: float, *, fresh: bool = False) -> Connection:
+        """One that may have to be waited for. Raises TimeoutError."""
+        async with asyncio.timeout(None) as scope:
+            deadline = self._deadlines.begin(scope, due - self._loop.time())
+            try:
+                return await way.pool.take(way.place, way.target, fresh=fresh)
+            finally:
+                deadline.cancel()
+
+    async def _once(  # noqa: PLR0917 - as above
+        self, way: _Way, connection: Connection, head: bytes, body: bytes, limit: int, due: float
+    ) -> HttpAnswer:
+        try:
+            connection.alarm.set(self._deadlines, due)
+            return await connection.exchange(head, body, limit)
+        except BaseException:
+            connection.close()
+            raise
+        finally:
+            way.pool.give(way.place, connection, way.target)
 
     async def guard(self, host: str, port: int) -> tuple[str, ...]:
         """The addresses of a broker, each checked; connect to one of them, so that a second
@@ -186,36 +223,6 @@ def _tls(ca_file: str) -> ssl.SSLContext:
 
 def _head(way: _Way, method: str, names: tuple[str, ...]) -> Head:
     return Head.of(method, way.target, names, way.defaults)
-
-
-async def _exchange(
-    way: _Way, head: bytes, body: bytes, limit: int, *, repeatable: bool
-) -> HttpAnswer:
-    """One request. A kept connection may have been hung up on a moment ago: then once more, on a
-    new one.
-    """
-    connection = await way.pool.take(way.place, way.target)
-    was_used = connection.used
-    try:
-        return await _once(way, connection, head, body, limit)
-    except (AnswerError, ConnectionError) as error:
-        unanswered = isinstance(error, ConnectionError) or error.unanswered
-        if not (was_used and unanswered and repeatable):
-            raise
-    connection = await way.pool.take(way.place, way.target, fresh=True)
-    return await _once(way, connection, head, body, limit)
-
-
-async def _once(
-    way: _Way, connection: Connection, head: bytes, body: bytes, limit: int
-) -> HttpAnswer:
-    try:
-        return await connection.exchange(head, body, limit)
-    except BaseException:
-        connection.close()
-        raise
-    finally:
-        way.pool.give(way.place, connection, way.target)
 
 
 def _translated(error: Exception) -> HttpError:

@@ -13,6 +13,7 @@ from typing import NamedTuple, Self, cast
 
 import httptools
 
+from gateway.deadlines import Alarm
 from sinks.base import HttpAnswer
 
 LENGTH = "content-length"
@@ -65,7 +66,10 @@ class Head(NamedTuple):
 
 
 class Connection(asyncio.Protocol):
-    """One connection: `exchange` once at a time; afterwards `reusable` tells whether again."""
+    """One connection: `exchange` once at a time; afterwards `reusable` tells whether again.
+
+    `alarm`: ends an exchange that takes too long, with a TimeoutError.
+    """
 
     def __init__(self) -> None:
         self.reusable = False
@@ -76,6 +80,7 @@ class Connection(asyncio.Protocol):
         self._answer: asyncio.Future[HttpAnswer] | None = None
         self._room: asyncio.Future[None] | None = None
         self._limit = 0
+        self.alarm = Alarm(lambda: self._fail(TimeoutError()))
         self._reset()
 
     def _reset(self) -> None:
@@ -95,27 +100,29 @@ class Connection(asyncio.Protocol):
         answer: asyncio.Future[HttpAnswer] = self._loop.create_future()
         self._answer = answer
         try:
-            await self._send(head, body)
+            if self._transport is None:
+                raise AnswerError("the connection was closed", unanswered=True)
+            if len(body) <= SLICE:
+                self._transport.write(head + body)
+                self._sent = True
+            else:
+                await self._send(self._transport, head, body)
             return await answer
         finally:
             self._answer = None
+            self.alarm.clear()
             if answer.done() and not answer.cancelled():
                 answer.exception()  # seen, though whoever waited may have been cancelled
 
-    async def _send(self, head: bytes, body: bytes) -> None:
-        transport = self._transport
-        if transport is None:
-            raise AnswerError("the connection was closed", unanswered=True)
-        if len(body) <= SLICE:
-            transport.write(head + body)
-        else:
-            transport.write(head)
-            for start in range(0, len(body), SLICE):
-                if self._answer is None or self._answer.done():
-                    return  # it has its answer, or none will come: nobody reads the rest
-                transport.write(body[start : start + SLICE])
-                if self._room is not None:
-                    await self._room
+    async def _send(self, transport: asyncio.Transport, head: bytes, body: bytes) -> None:
+        """Slice by slice."""
+        transport.write(head)
+        for start in range(0, len(body), SLICE):
+            if self._answer is None or self._answer.done():
+                return  # it has its answer, or none will come: nobody reads the rest
+            transport.write(body[start : start + SLICE])
+            if self._room is not None:
+                await self._room
         self._sent = True
 
     def close(self) -> None:
@@ -136,6 +143,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport, self.reusable = None, False
+        self.alarm.cancel()
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
         if exc is None and self._to_the_end:

@@ -112,6 +112,18 @@ class Pool:
             raise
         return found
 
+    def reuse(self, place: Place, user: str = "") -> Connection | None:
+        """What `take` would give at once, if there is any."""
+        site = self._sites.get(place)
+        if site is None or not site.idle or not self._may_take(site, user):
+            return None
+        found = self._idle(site)
+        if found is None:
+            return None
+        site.users += 1
+        site.held[user] = site.held.get(user, 0) + 1
+        return found
+
     def _may_take(self, site: _Site, user: str) -> bool:
         return site.busy < self._per_host or site.held.get(user, 0) < FAIR_SHARE
 

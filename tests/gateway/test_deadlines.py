@@ -6,9 +6,12 @@ import threading
 
 import pytest
 
-from gateway.deadlines import APART, Deadlines
+from gateway.deadlines import APART, Alarm, Deadlines
 from gateway.egress import Egress
 from schemas.target import AllowList
+from sinks.base import HttpError
+from tests.gateway.talk import LOOPBACK, OK, saying
+from tests.sinks.receiver import talking, until
 
 MANY = 50
 
@@ -65,3 +68,50 @@ async def test_an_answer_that_came_while_the_process_stood_still_is_read(
             answer = await asking
 
     assert answer.body == b"ok"
+
+
+async def test_each_request_on_a_connection_has_its_own_deadline() -> None:
+    loop = asyncio.get_running_loop()
+    async with (
+        talking(saying(OK)) as port,
+        Egress(allow=LOOPBACK) as egress,
+    ):
+        url = f"http://127.0.0.1:{port}/"
+        await egress.request("POST", url, headers={}, timeout=30)
+        began = loop.time()
+        async with asyncio.timeout(20):
+            with pytest.raises(HttpError, match="no complete answer") as caught:
+                await egress.request("POST", url, headers={}, timeout=0.2)
+    assert caught.value.kind == "timeout"
+    assert loop.time() - began >= 0.19  # a loop's clock counts whole milliseconds
+
+
+async def test_an_alarm_that_was_moved_or_cleared_does_not_ring() -> None:
+    loop, deadlines = asyncio.get_running_loop(), Deadlines()
+    rung: list[float] = []
+    alarm = Alarm(lambda: rung.append(loop.time()))
+    alarm.set(deadlines, loop.time() + 0.01)
+    alarm.clear()
+    cleared = Alarm(lambda: rung.append(0.0))
+    cleared.set(deadlines, loop.time() + 0.02)
+    cleared.cancel()
+    due = loop.time() + 0.1
+    alarm.set(deadlines, due)
+    await until(lambda: bool(rung))
+    assert len(rung) == 1
+    assert rung[0] >= due
+
+
+async def test_a_request_begun_while_the_last_ones_end_is_due_is_left_alone() -> None:
+    """Between a deadline and its end an answer may come, and the next request go out."""
+    loop, deadlines = asyncio.get_running_loop(), Deadlines()
+    rung: list[float] = []
+    alarm = Alarm(lambda: rung.append(loop.time()))
+    alarm.set(deadlines, loop.time())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # it has rung, and waits for its turn
+    alarm.clear()
+    due = loop.time() + 0.1
+    alarm.set(deadlines, due)
+    await until(lambda: bool(rung))
+    assert rung[0] >= due
