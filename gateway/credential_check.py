@@ -12,6 +12,7 @@ import json
 from base64 import urlsafe_b64decode
 from binascii import Error as Base64Error
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +22,7 @@ from gateway.directory import Directory
 from gateway.ids import Ulids
 from gateway.job_state import add_sooner
 from gateway.models import Installation
+from gateway.overlap import FELL_BACK, alive, versions
 from gateway.provider_api import ApiError, ProviderApi
 from gateway.standing import Move, Standing
 from gateway.store.base import Job, NewJob, Store
@@ -59,8 +61,7 @@ class CredentialChecks:
 
         Raises ApiError (`unauthorized`) when it refuses them.
         """
-        known = installation.known_credentials
-        if driver.api is None or not all(known.get(n) for n in driver.api.credentials):
+        if not can_ask(driver, installation):
             return None
         try:
             await self._api.check(driver, installation)
@@ -85,12 +86,18 @@ class CredentialChecks:
 
     def _wait(self, installation: Installation) -> float:
         """Seconds until a watched installation is to be looked at."""
-        ends = ends_at(installation)
-        if UNCHECKED in installation.info:
-            return 0.0
-        if ends is None or installation.info.get(WARNED) == ends:
-            return LONGEST_SLEEP
-        return self._until_warning(ends)
+        found, ends = [LONGEST_SLEEP, *self._until_dropped(installation)], ends_at(installation)
+        if installation.status == "active":
+            if UNCHECKED in installation.info:
+                return 0.0
+            if ends is not None and installation.info.get(WARNED) != ends:
+                found.append(self._until_warning(ends))
+        return min(found)
+
+    def _until_dropped(self, installation: Installation) -> list[float]:
+        """Seconds until each of its earlier credentials has had its time."""
+        left = [(one.until - self._now()) / SECOND for one in installation.earlier]
+        return [min(max(0.0, seconds), LONGEST_SLEEP) for seconds in left]
 
     def _until_warning(self, ends: int) -> float:
         """Seconds, at most a day."""
@@ -110,10 +117,30 @@ class CredentialChecks:
         if one is None or driver is None or not _is_watched(one):
             return None
         try:
-            pauses = (await self._ask_again(driver, one, job), await self._warn(one))
+            one = await self._drop(one)
+            pauses = self._until_dropped(one)
+            if one.status == "active":
+                told = (await self._ask_again(driver, one, job), await self._warn(one))
+                pauses += [pause for pause in told if pause is not None]
         except NotFoundError:
             return None
-        return min((p for p in pauses if p is not None), default=None)
+        return min(pauses, default=None)
+
+    async def _drop(self, one: Installation) -> Installation:
+        """Take away the earlier credentials whose time is over. The newest must do then: where they
+        were refused last, that is asked once more.
+        """
+        if alive(one, self._now()) == one.earlier:
+            return one
+
+        def left(stored: Installation) -> Move:
+            earlier, info = alive(stored, self._now()), stored.info
+            if not earlier and FELL_BACK in info:
+                info = noted(info, f"refused at last: {info[FELL_BACK]}")
+            return {"earlier": earlier, "info": info}
+
+        await self._standing.note(one.id, left)
+        return self._directory.installation(one.id) or one
 
     async def _ask_again(self, driver: Driver, one: Installation, job: Job) -> float | None:
         """Prove what could not be proven, or is not used otherwise; gives when to try next, None
@@ -124,15 +151,23 @@ class CredentialChecks:
             return None
         try:
             unknown = await self.prove(driver, one)
+            refusal = None
         except ApiError as error:
-            await self._standing.refused(one, error.reason)
-            later = None
-        else:
-            if unknown is not None and is_open:
-                pause: float = FIRST_PAUSE * 2 ** min(job.attempts - 1, 10)
-                return min(pause, LONGEST_PAUSE)
-        if not is_open:
-            return later
+            unknown, refusal = None, error.reason
+        if unknown is not None:
+            pause: float = FIRST_PAUSE * 2 ** min(job.attempts - 1, 10)
+            return min(pause, LONGEST_PAUSE) if is_open else later
+        goes_on = refusal is None or await self._earlier_do(driver, one)
+        if refusal is not None and not goes_on:
+            await self._standing.refused(one, refusal)
+        if is_open:
+            await self._settle(one)
+        if goes_on:
+            await self._standing.fell_back(one, refusal)
+        return later if goes_on else None
+
+    async def _settle(self, one: Installation) -> None:
+        """Its credentials were judged."""
         known = one.known_credentials
 
         def settled(current: Installation) -> Move:
@@ -140,7 +175,14 @@ class CredentialChecks:
             return {"info": noted(current.info, None)} if same else None
 
         await self._standing.note(one.id, settled)
-        return later
+
+    async def _earlier_do(self, driver: Driver, one: Installation) -> bool:
+        """Whether the provider takes credentials that it had before."""
+        for version in versions(one, self._now())[1:]:
+            with suppress(ApiError):
+                await self.prove(driver, version)
+                return True
+        return False
 
     async def _warn(self, one: Installation) -> float | None:
         """Tell an end that comes near, once; gives when to look again."""
@@ -200,6 +242,13 @@ def warnings(installation: Installation, name: str, now: int) -> list[str]:
     unchecked = installation.info.get(UNCHECKED)
     if unchecked:
         found.append(f"the credentials could not be checked with {name}: {unchecked}")
+    refused, earlier = installation.info.get(FELL_BACK), alive(installation, now)
+    if refused and earlier:
+        until = f"{datetime.fromtimestamp(earlier[0].until // SECOND, UTC):%Y-%m-%d %H:%M}"
+        found.append(
+            f"{name} refuses the new credentials ({refused}): those before them are used until"
+            f" {until} UTC"
+        )
     ends = ends_at(installation)
     if ends is not None and ends - AHEAD <= now:
         day = datetime.fromtimestamp(ends // SECOND, UTC)
@@ -210,7 +259,7 @@ def warnings(installation: Installation, name: str, now: int) -> list[str]:
 
 def noted(info: Mapping[str, Any], unknown: str | None) -> dict[str, Any]:
     """`info` with what `prove` gave."""
-    kept = {name: value for name, value in info.items() if name != UNCHECKED}
+    kept = {n: value for n, value in info.items() if n not in {UNCHECKED, FELL_BACK}}
     return kept | ({UNCHECKED: unknown} if unknown is not None else {})
 
 
@@ -218,7 +267,7 @@ def _is_watched(installation: Installation) -> bool:
     ends = ends_at(installation)
     to_warn = ends is not None and installation.info.get(WARNED) != ends
     is_open = UNCHECKED in installation.info or to_warn or _is_quiet(installation)
-    return installation.status == "active" and is_open
+    return bool(installation.earlier) or (installation.status == "active" and is_open)
 
 
 def _is_quiet(installation: Installation) -> bool:
@@ -227,5 +276,10 @@ def _is_quiet(installation: Installation) -> bool:
     api = driver.api if driver else None
     if driver is None or api is None or driver.polls or not (api.probe or api.login):
         return False
+    return can_ask(driver, installation)
+
+
+def can_ask(driver: Driver, installation: Installation) -> bool:
+    """Whether it has what the provider's API wants."""
     known = installation.known_credentials
-    return all(known.get(name) for name in api.credentials)
+    return driver.api is not None and all(known.get(n) for n in driver.api.credentials)

@@ -74,11 +74,23 @@ class Secret(BaseModel):
     until: int | None = None
 
 
+class Earlier(BaseModel):
+    """API credentials that others took the place of, and until when (microseconds) they are tried
+    where the provider refuses those.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    credentials: dict[str, str]
+    until: int
+
+
 class Installation(Stored):
     """One customer's connection to one driver.
 
-    `tokens`: digests of the ingest tokens, newest first, with their end. `ingest_token`, `secrets`
-    and `credentials` are sealed at rest. `subscription`: what was registered at the provider.
+    `tokens`: digests of the ingest tokens, newest first, with their end. `earlier`: newest first.
+    `ingest_token`, `secrets`, `credentials` and `earlier` are sealed at rest. `subscription`: what
+    was registered at the provider.
     """
 
     driver: str
@@ -91,6 +103,7 @@ class Installation(Stored):
     ingest_token: str = ""
     secrets: tuple[Secret, ...] = ()
     credentials: dict[str, str] = Field(default_factory=dict)
+    earlier: tuple[Earlier, ...] = ()
     oauth: dict[str, Any] = Field(default_factory=dict)
     info: dict[str, Any] = Field(default_factory=dict)
 
@@ -124,7 +137,7 @@ class DriverSettings(Stored):
 
 
 SEALED: dict[str, tuple[str, ...]] = {
-    "installation": ("ingest_token", "secrets", "credentials", "oauth"),
+    "installation": ("ingest_token", "secrets", "credentials", "earlier", "oauth"),
     "driver_settings": ("client_secret", "custom_client_secret"),
 }
 MODELS: dict[str, type[Stored]] = {
@@ -149,6 +162,8 @@ def to_record(kind: str, thing: Stored, vault: Vault) -> Record:
         mode="json", exclude={"id", "tenant", "version", "created_at", "updated_at"}
     )
     secret = {name: doc.pop(name) for name in SEALED.get(kind, ())}
+    if not secret.get("earlier"):
+        secret.pop("earlier", None)  # which processes of the version before do not know
     if any(secret.values()):
         doc["sealed"] = vault.seal(f"{kind}/{thing.id}", secret)
     return Record(

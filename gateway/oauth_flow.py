@@ -168,7 +168,7 @@ class OAuthFlow:
             if missing:
                 reason = f"these scopes were not granted: {', '.join(missing)}"
                 return {"status": "error", "reason": reason, "oauth": {}}
-            update: dict[str, Any] = {"oauth": held, "reason": None}
+            update: dict[str, Any] = {"oauth": held, "reason": None, "earlier": ()}
             if oauth.client_signs and not current.secrets and client.client_secret:
                 update["secrets"] = (Secret(value=client.client_secret),)
                 update["info"] = current.info | {"default_secret": True}

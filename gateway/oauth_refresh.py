@@ -163,6 +163,10 @@ class Refreshes:
         """An active installation is in error now; see provider_api.Access."""
         await self._standing.refused(installation, reason)
 
+    async def fell_back(self, installation: Installation, reason: str | None) -> None:
+        """It goes on, and says with what; see provider_api.Access."""
+        await self._standing.fell_back(installation, reason)
+
     async def _hurry(self, installation: Installation, held: Held) -> None:
         """Renew now, because this very token is of no use any more."""
         rejected = {"rejected": digest(held.text)}

@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from drivers.base import Driver
 from drivers.describe import Api, Fetch, Token
 from gateway.models import Installation
+from gateway.overlap import Turns
 from gateway.pace import Pace
 from schemas import codec
 from schemas.errors import MalformedError, UnparsableError
@@ -63,6 +64,9 @@ class Access(Protocol):
     async def refused(self, installation: Installation, reason: str) -> None:
         """The provider refused the credentials, and there is nothing else to try."""
 
+    async def fell_back(self, installation: Installation, reason: str | None) -> None:
+        """It refused the newest credentials, and took earlier ones; None: it takes the newest."""
+
 
 class FixedAccess:
     """Credentials are what they are."""
@@ -78,6 +82,9 @@ class FixedAccess:
     async def refused(self, installation: Installation, reason: str) -> None:
         """See Access."""
 
+    async def fell_back(self, installation: Installation, reason: str | None) -> None:
+        """See Access."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -85,6 +92,14 @@ class Answer:
 
     body: Any
     links: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """What it said of an installation's credentials."""
+
+    one: Installation
+    error: ApiError
 
 
 @dataclass(slots=True)
@@ -120,6 +135,7 @@ class ProviderApi:
         self._http, self._now, self._monotonic = http, now, monotonic
         self._access: Access = access or FixedAccess()
         self._callers: dict[str, _Caller] = {}
+        self._turns = Turns(now)
 
     async def call(self, driver: Driver, installation: Installation, fetch: Fetch) -> Any:
         """The parsed answer of a request, None where an optional one has none. Raises ApiError."""
@@ -134,6 +150,22 @@ class ProviderApi:
         missing = [name for name in api.credentials if not one.known_credentials.get(name)]
         if missing:  # they were there when this work was begun
             raise ApiError(f"the installation has no {', '.join(missing)} any more")
+        newest: _Refusal | None = None
+        for version in self._turns.of(one):
+            got = await self._asked(api, version, fetch)
+            if isinstance(got, Answer):
+                if version is one or newest is not None:
+                    self._turns.worked(one, version)
+                    await self._access.fell_back(one, newest.error.reason if newest else None)
+                return got
+            newest = got if version is one else newest
+        if newest is None:
+            raise AssertionError("unreachable: the newest credentials are always tried")
+        await self._access.refused(newest.one, newest.error.reason)
+        raise newest.error
+
+    async def _asked(self, api: Api, one: Installation, fetch: Fetch) -> Answer | _Refusal:
+        """The same with these credentials, or with what renewing them gave."""
         try:
             answer = await self._authorised(api, one, fetch)
             if answer.status == 401 or (answer.status == 403 and api.login is not None):
@@ -145,7 +177,7 @@ class ProviderApi:
             _refuse(api, fetch, body)
         except ApiError as error:
             if error.unauthorized:
-                await self._access.refused(one, error.reason)
+                return _Refusal(one, error)
             raise
         return Answer(body, answer.headers.get("link", ""))
 
@@ -168,6 +200,7 @@ class ProviderApi:
     def forget(self, ident: str) -> None:
         """An installation is gone."""
         self._callers.pop(ident, None)
+        self._turns.forget(ident)
 
     async def _renewed(self, api: Api, installation: Installation) -> Installation | None:
         if api.login is None or installation.known_credentials.get("access_token"):

@@ -19,7 +19,8 @@ from gateway.directory import Directory
 from gateway.ids import Ulids
 from gateway.intake import Intake, Origin
 from gateway.models import Installation, Status
-from schemas.errors import ConflictError, NotFoundError
+from gateway.overlap import FELL_BACK
+from schemas.errors import ConflictError, NotFoundError, RequestError
 from schemas.events import Event
 
 OURS = "installation.updated"
@@ -108,6 +109,27 @@ class Standing:
 
         with suppress(NotFoundError):
             await self.move(installation.id, "api.unauthorized", lost)
+
+    async def fell_back(self, installation: Installation, reason: str | None) -> None:
+        """It is called with earlier credentials, since the newest are refused; None: no more. That
+        it cannot be noted is no reason not to go on.
+        """
+        known, stored = (
+            installation.known_credentials,
+            self._directory.installation(installation.id),
+        )
+        if stored is None or (FELL_BACK in stored.info) == (reason is not None):
+            return
+
+        def noted(current: Installation) -> Move:
+            if current.known_credentials != known:
+                return None
+            info = {name: value for name, value in current.info.items() if name != FELL_BACK}
+            return {"info": info if reason is None else info | {FELL_BACK: reason}}
+
+        log.get().warning("installation.fell_back", installation_id=installation.id, reason=reason)
+        with suppress(RequestError):
+            await self.note(installation.id, noted)
 
     async def heard(self, installation: Installation, events: Sequence[Event]) -> None:
         """Act on what a provider's delivery told of the connection itself: that the owner took it

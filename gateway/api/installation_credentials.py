@@ -53,9 +53,11 @@ async def keep_proven(
 
 def held(one: Installation, credentials: dict[str, str]) -> dict[str, Any]:
     """The fields that hold credentials beside the secret. An access token that is given by hand
-    takes the place of the one that OAuth gave.
+    takes the place of the one that OAuth gave; what was there before counts no more.
     """
     update: dict[str, Any] = {"credentials": {n: v for n, v in credentials.items() if n != SECRET}}
+    if update["credentials"] != one.credentials:
+        update["earlier"] = ()
     if credentials.get("access_token") not in {None, one.credentials.get("access_token")}:
         update["oauth"] = {}
     return update

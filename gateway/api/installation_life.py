@@ -18,8 +18,10 @@ from gateway.api.paging import Data
 from gateway.api.route import Call, Route, data
 from gateway.api.text import Body, Overlap
 from gateway.changes import change
+from gateway.credential_check import can_ask
 from gateway.driver_setup import driver_of, refuse_unauthorisable, refuse_unusable
 from gateway.models import Installation, Secret
+from gateway.overlap import kept
 from gateway.security import digest
 from schemas.errors import ConflictError
 
@@ -35,8 +37,9 @@ class TokenRotation(Body):
 
 
 class SecretRotation(Body):
-    """The new secret, by itself or among `credentials`; other credentials change at once.
-    `overlap_seconds`: how much longer the old secret verifies.
+    """The new secret, by itself or among `credentials`; the provider's API is called with the new
+    ones. `overlap_seconds`: how much longer the old secret verifies, and the old credentials are
+    tried where the provider refuses the new ones.
     """
 
     secret: str | None = None
@@ -61,7 +64,7 @@ async def rotate_token(call: Call) -> web.Response:
 
 
 async def rotate_credentials(call: Call) -> web.Response:
-    """A new secret beside the old one, for `overlap_seconds`."""
+    """New credentials beside the old ones, for `overlap_seconds`."""
     one, wish = found_installation(call), await call.model(SecretRotation)
     driver, faults = _driver(one), Faults()
     given = dict(wish.credentials)
@@ -78,6 +81,8 @@ async def rotate_credentials(call: Call) -> web.Response:
         fresh = read_credentials(driver, given, stored, faults)
         faults.refuse()
         update = held(current, fresh)
+        if "earlier" in update and can_ask(driver, current):
+            update["earlier"] = kept(current, until, now)
         if fresh.get(SECRET) != stored.get(SECRET):
             update["secrets"] = _beside(fresh.get(SECRET), live, until, now)
             update["info"] = {k: v for k, v in current.info.items() if k != "default_secret"}
@@ -180,11 +185,15 @@ ROUTES: tuple[Route, ...] = (
     _route(
         "rotate-credentials",
         rotate_credentials,
-        "A new secret",
+        "A new secret, or new API credentials",
         body=SecretRotation,
         doc=Doc(
             examples={
-                "Both verify for a day": {"secret": "the-new-secret", "overlap_seconds": 86_400}
+                "Both verify for a day": {"secret": "the-new-secret", "overlap_seconds": 86_400},
+                "The old key serves where the new one is refused, for an hour": {
+                    "credentials": {"client_secret": "the-new-key"},
+                    "overlap_seconds": 3600,
+                },
             }
         ),
     ),

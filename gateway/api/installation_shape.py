@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -11,6 +12,7 @@ from gateway.api.driver_shape import SECRET, DriverRef, credentials_schema, ref_
 from gateway.api.times import api_time
 from gateway.credential_check import warnings as credential_warnings
 from gateway.models import Installation
+from gateway.overlap import alive
 from gateway.security import mask
 from gateway.subscription_rules import told
 
@@ -60,8 +62,16 @@ class SubscriptionData(BaseModel):
     error: str | None
 
 
+class PreviousData(BaseModel):
+    """What was rotated away and still counts until a time: masked."""
+
+    credentials: dict[str, str]
+    until: str | None
+
+
 class InstallationData(BaseModel):
     """`auth_url`: where to authorise it, while it is `pending_auth`. `reason`: of an `error`.
+    `previous_credentials`: those that still count beside them while a rotation's overlap runs.
     `warnings`: what will not work as it is configured. `polls`: [] for a driver whose provider
     sends everything; null where many installations are listed, as `reconciliation` is there.
     """
@@ -76,6 +86,7 @@ class InstallationData(BaseModel):
     ingest_url: str
     settings: dict[str, Any]
     credentials: dict[str, str]
+    previous_credentials: list[PreviousData]
     warnings: list[str]
     subscription: SubscriptionData
     polls: list[PollData] | None = None
@@ -116,7 +127,11 @@ def installation_data(
         auth_url=auth_url,
         ingest_url=ingest_url(installation, base_url),
         settings=installation.settings,
-        credentials={n: v if n in public else mask(v) for n, v in held.items()},
+        credentials=_masked(held, public),
+        previous_credentials=[
+            PreviousData(credentials=_masked(known, public), until=api_time(until))
+            for known, until in _previous(installation, now)
+        ],
         warnings=warnings,
         subscription=SubscriptionData(
             state=subscribed.state,
@@ -129,6 +144,18 @@ def installation_data(
         created_at=api_time(installation.created_at),
         updated_at=api_time(installation.updated_at),
     )
+
+
+def _masked(known: Mapping[str, str], public: frozenset[str]) -> dict[str, str]:
+    return {name: value if name in public else mask(value) for name, value in known.items()}
+
+
+def _previous(installation: Installation, now: int) -> Iterator[tuple[Mapping[str, str], int]]:
+    for secret in installation.secrets:
+        if secret.until is not None and secret.until > now:
+            yield {SECRET: secret.value}, secret.until
+    for earlier in alive(installation, now):
+        yield earlier.credentials, earlier.until
 
 
 def ingest_url(installation: Installation, base_url: str) -> str:

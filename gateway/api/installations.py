@@ -42,8 +42,8 @@ Object = Annotated[
 ]
 # What an answer shows beside what can be changed: a client may send back all it got.
 ECHOED = frozenset(
-    "id reason auth_url ingest_url warnings polls reconciliation subscription created_at "
-    "updated_at".split()
+    "id reason auth_url ingest_url previous_credentials warnings polls reconciliation subscription "
+    "created_at updated_at".split()
 )
 
 

@@ -75,7 +75,7 @@ async def test_a_secret_is_rotated_with_an_overlap(api: Api, installed: Any, nes
     assert statuses == [401, 401, 200]
 
 
-async def test_other_credentials_change_at_once(api: Api, installed: Any) -> None:
+async def test_other_credentials_are_replaced(api: Api, installed: Any) -> None:
     body = {"credentials": {"client_id": "fresh"}}
     shown = (await act(api, installed, "rotate-credentials", body)).data
 

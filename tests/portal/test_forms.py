@@ -169,6 +169,26 @@ async def test_an_installation_is_connected_changed_and_removed(visitor: Visitor
     assert (await api.get(place)).status == 404
 
 
+async def test_api_credentials_are_rotated_with_an_overlap(visitor: Visitor) -> None:
+    api, token = visitor.api, await visitor.token()
+    one = await api.install("appmax", credentials={"access_token": "the-first-key-0123"})
+    place = f"/installations/{one['id']}"
+    assert "New API credentials" in (await visitor.see(place)).text
+
+    await visitor.post(f"{place}/rotate-credentials", token, hours="2")
+    assert "send the new secret" in (await visitor.see(place)).text
+    fresh = {"rotate.access_token": "the-second-key-456"}
+    await visitor.post(f"{place}/rotate-credentials", token, hours="2", **fresh)
+    page = (await visitor.see(place)).text
+    assert "The new credentials are in use" in page
+    assert "access_token ********0123" in page
+    (previous,) = (await api.get(place)).data["previous_credentials"]
+    assert previous["credentials"] == {"access_token": "********0123"}
+    # A driver whose API is never called has none.
+    other = await api.install("monetizze")
+    assert "New API credentials" not in (await visitor.see(f"/installations/{other['id']}")).text
+
+
 @pytest.mark.parametrize("driver", ["shopify", "woocommerce", "stripe"])
 async def test_the_sample_request_shown_is_accepted(visitor: Visitor, driver: str) -> None:
     api = visitor.api

@@ -10,6 +10,7 @@ from aiohttp import web
 from yarl import URL
 
 from drivers import BY_SLUG
+from drivers.base import Driver
 from gateway import samples
 from gateway.portal.door import Opening
 from gateway.portal.fields import errors_of
@@ -176,6 +177,7 @@ async def _shown(page: Page, status: int, error: RequestError | None = None) -> 
         one=one,
         driver=driver,
         polls=bool(known and known.polls),
+        rotates=_api_names(known),
         oauth=bool(known and known.oauth),
         credentials=credentials,
         settings=settings,
@@ -185,6 +187,12 @@ async def _shown(page: Page, status: int, error: RequestError | None = None) -> 
         error=error,
         errors=_errors(error),
     )
+
+
+def _api_names(driver: Driver | None) -> list[str]:
+    """The credentials that the provider's API is called with, those that can be typed."""
+    named = {known.name for known in driver.credentials} if driver else set()
+    return [n for n in driver.api.credentials if n in named] if driver and driver.api else []
 
 
 async def _driver(page: Page, slug: str) -> Any:
@@ -272,12 +280,26 @@ def _overlap(page: Page) -> int:
 async def rotate_secret(page: Page) -> web.Response:
     """A new secret beside the old one."""
     body = {"secret": page.typed("secret"), "overlap_seconds": _overlap(page)}
+    told = page.say("The new secret is in use; the old one still works.")
+    return await _rotated(page, body, told)
+
+
+async def rotate_credentials(page: Page) -> web.Response:
+    """New API credentials beside the old ones."""
+    typed = {name: page.typed(name) for name in page.form if name.startswith("rotate.")}
+    fresh = {name.removeprefix("rotate."): value for name, value in typed.items() if value}
+    body = {"credentials": fresh, "overlap_seconds": _overlap(page)}
+    told = page.say("The new credentials are in use; the old ones count until their time is over.")
+    return await _rotated(page, body, told)
+
+
+async def _rotated(page: Page, body: Mapping[str, Any], told: str) -> web.Response:
     try:
         await page.ask("POST", _path(page, "rotate-credentials"), body)
     except REFUSED as error:
-        faults = "; ".join(errors_of(error).values())
+        faults = "; ".join(dict.fromkeys(errors_of(error).values()))
         return page.go(_path(page)[1:], faults or error.message, tone="bad")
-    return page.go(_path(page)[1:], page.say("The new secret is in use; the old one still works."))
+    return page.go(_path(page)[1:], told)
 
 
 async def delete_installation(page: Page) -> web.Response:
@@ -298,6 +320,7 @@ PAGES: tuple[Opening, ...] = (
     Opening("GET", "/installations/{id}", show_installation, MANAGE),
     Opening("POST", "/installations/{id}", change_installation, MANAGE),
     Opening("POST", "/installations/{id}/rotate-secret", rotate_secret, MANAGE),
+    Opening("POST", "/installations/{id}/rotate-credentials", rotate_credentials, MANAGE),
     Opening("POST", "/installations/{id}/delete", delete_installation, MANAGE),
     Opening(
         method="POST",
