@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from drivers import DRIVERS
 from drivers.verify import Choice, Hmac, Refuse, Scheme, UrlOnly
+from gateway.columns import in_columns
 from schemas import codec
 
 
@@ -16,10 +17,7 @@ def as_table() -> str:
         (d.slug, d.name, "/".join(proofs(d.scheme)), d.status, str(len(d.supported_events)))
         for d in DRIVERS
     ]
-    widths = [max(len(row[i]) for row in rows) for i in range(5)]
-    return "\n".join(
-        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    return in_columns(rows)
 
 
 def proofs(scheme: Scheme) -> tuple[str, ...]:

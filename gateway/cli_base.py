@@ -61,6 +61,17 @@ def call(method: str, path: str, body: Any = None) -> Any:
     return guarded(lambda: AdminClient.of(settings).call(method, path, body))
 
 
+def every(path: str) -> list[Any]:
+    """What the running gateway lists there, on all of its pages."""
+    found: list[Any] = []
+    page = last = 1
+    while page <= last:
+        answer = call("GET", f"{path}?limit=100&page={page}")
+        found += answer["data"]
+        page, last = page + 1, answer["meta"]["last_page"]
+    return found
+
+
 def show_progress(done: int, whole: int) -> None:
     """How far long work is, on a terminal; nothing where nobody looks."""
     if sys.stderr.isatty() and whole:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli_base import AsJson, call
+from gateway.cli_base import AsJson, call, every
+from gateway.columns import in_columns
 
 keys = typer.Typer(help="API keys and encryption keys.", no_args_is_help=True)
 tenants = typer.Typer(help="Who owns instances, keys and everything else.", no_args_is_help=True)
@@ -40,9 +41,19 @@ def keys_create(
 @keys.command("list")
 def keys_list(as_json: AsJson = False) -> None:
     """The API keys, without the keys themselves."""
-    found = call("GET", "/api-keys?limit=100")["data"]
-    lines = [f"{k['id']}  {k['name']:<24} {','.join(k['permissions'])}" for k in found]
-    print(json.dumps(found, ensure_ascii=False) if as_json else "\n".join(lines))
+    found = every("/api-keys")
+    rows = [("ID", "NAME", "INSTANCE", "EXPIRES", "PERMISSIONS")]
+    rows += [
+        (
+            k["id"],
+            k["name"],
+            k["instance"] or "all",
+            (k["expires_at"] or "never")[:10],
+            ",".join(k["permissions"]),
+        )
+        for k in found
+    ]
+    print(json.dumps(found, ensure_ascii=False) if as_json else in_columns(rows))
 
 
 @keys.command("revoke")
@@ -82,6 +93,6 @@ def tenants_create(name: Annotated[str, typer.Argument(help="a-z 0-9 -, at most 
 @tenants.command("list")
 def tenants_list(as_json: AsJson = False) -> None:
     """The tenants."""
-    found = call("GET", "/tenants?limit=100")["data"]
+    found = every("/tenants")
     names = "\n".join(tenant["name"] for tenant in found)
     print(json.dumps(found, ensure_ascii=False) if as_json else names)

@@ -38,20 +38,42 @@ async def test_the_doctor_sees_a_running_gateway(gateway: Program) -> None:
 
 
 async def test_a_key_is_made_listed_and_revoked(gateway: Program) -> None:
-    made = await comporta("keys", "create", "ci", "--permission", "EVENTS_READ", **of(gateway))
+    wish = (
+        "--permission",
+        "EVENTS_READ",
+        "--instance",
+        "loja",
+        "--expires-at",
+        "2099-12-31T00:00Z",
+    )
+    made = await comporta("keys", "create", "ci", *wish, **of(gateway))
     key = made.out.strip()
     assert (made.status, made.err) == (0, "")
     assert (await gateway.call("GET", "/drivers", key=key)).status == 200
     assert (await gateway.call("GET", "/api-keys", key=key)).status == 403
 
     listed = await comporta("keys", "list", **of(gateway))
-    ident, name, permissions = listed.out.splitlines()[-1].split()
-    assert (name, permissions) == ("ci", "EVENTS_READ")
+    head, line = (line.split() for line in listed.out.splitlines())
+    ident, *told = line
+    assert head == ["ID", "NAME", "INSTANCE", "EXPIRES", "PERMISSIONS"]
+    assert told == ["ci", "loja", "2099-12-31", "EVENTS_READ"]
     assert key not in listed.out
 
     revoked = await comporta("keys", "revoke", ident, **of(gateway))
     assert (revoked.status, revoked.out) == (0, f"revoked {ident}\n")
     assert (await gateway.call("GET", "/drivers", key=key)).status == 401
+
+
+async def test_a_list_has_no_end_before_its_last_key(gateway: Program) -> None:
+    for number in range(101):
+        body = {"name": f"key-{number:03}", "permissions": ["EVENTS_READ"]}
+        assert (await gateway.call("POST", "/api-keys", body)).status == 201
+
+    listed = await comporta("keys", "list", **of(gateway))
+
+    names = {line.split()[1] for line in listed.out.splitlines()[1:]}
+    assert names >= {"key-000", "key-100"}
+    assert all(line.split()[2:4] == ["all", "never"] for line in listed.out.splitlines()[1:])
 
 
 async def test_a_tenant_is_made_and_listed(gateway: Program) -> None:
