@@ -3,7 +3,8 @@
 A job is held by one process at a time, and it reads the installation anew before it asks, so a
 token is refreshed once however many processes there are. What the provider answered is stored
 before the process lets go of it, also when it is told to stop: a refresh token that rotates is
-worth nothing the second time.
+worth nothing the second time. That it is about to ask, it writes down first: so a store that
+cannot be written costs no token, and of an answer that a killed process did not store is known.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from gateway.directory import Directory
 from gateway.driver_setup import oauth_client
 from gateway.ids import Ulids
 from gateway.intake import micros
-from gateway.job_state import add_sooner
+from gateway.job_state import LeaseLostError, add_sooner, keep_doc
 from gateway.models import Installation
 from gateway.provider_api import ApiError
 from gateway.security import digest
@@ -42,6 +43,8 @@ STORE_PAUSE = 1.0
 JUST_GOT = 60 * SECOND  # a token got in place of a refused one, refused at that age, is the last
 SOON = 2.0
 NEVER = 1 << 62
+ASKING = "asking"  # in a job's document: when the token was got that is being renewed
+LOST = "; this gateway was killed while it was renewed before, and the new token with it"
 
 HURRY = "UPDATE jobs SET due_at = $1, doc = $2 WHERE ukey = $3 AND owner IS NULL RETURNING id"
 
@@ -210,14 +213,21 @@ class Refreshes:
     ) -> float | None:
         """Ask for the next token, and store it."""
         client = oauth_client(self._directory.driver_settings(one.tenant, one.driver))
-        refresh_token = held.refresh_token or ""
+        refresh_token, doc = held.refresh_token or "", codec.loads(job.doc)
+        was_killed = doc.get(ASKING) == held.obtained
         try:
+            await keep_doc(self._store.database, job, doc | {ASKING: held.obtained})
             token = await self._endpoint.refresh(driver, one, client, refresh_token)
+        except LeaseLostError:
+            return None
         except ApiError as error:
             if error.permanent:
                 reason = f"the provider refused to renew the access token: {error.reason}"
-                await self._lose(one, held, reason)
+                await self._lose(one, held, reason + (LOST if was_killed else ""))
                 return None
+            if not was_killed:
+                with suppress(LeaseLostError):
+                    await keep_doc(self._store.database, job, doc)
             pause = min(FIRST_PAUSE * 2 ** min(job.attempts - 1, 10), LONGEST_PAUSE)
             log.get().warning(
                 "oauth.not_refreshed", installation_id=one.id, reason=error.reason, next_in=pause

@@ -14,7 +14,7 @@ from gateway import samples
 from gateway.directory import Directory
 from gateway.ids import Ulids
 from gateway.models import DriverSettings, Installation
-from gateway.oauth_refresh import Held
+from gateway.oauth_refresh import LOST, Held
 from gateway.security import Vault, digest
 from gateway.store import open_store
 from gateway.store.registry import Registry
@@ -155,6 +155,30 @@ async def test_a_stop_in_the_middle_of_a_refresh_keeps_what_it_brings(
     await until(lambda: len(bling.access) >= 3)
     shown = await embedded.data("GET", f"/installations/{made['id']}")
     assert shown["status"] == "active"
+
+
+async def test_a_kill_in_the_middle_of_a_refresh_is_told(embedded: Program, bling: Bling) -> None:
+    """What was on its way is lost: whoever has to authorise again learns why."""
+    await embedded.start()
+    made = await installed(embedded, bling)
+    bling.lifetime = 1
+    await come_back(embedded, bling.grant(made["auth_url"]))
+    bling.gate.clear()
+    await until(lambda: bling.waiting == 1)
+    await embedded.kill()
+    bling.gate.set()
+    await until(lambda: len(bling.refreshed) == 1)
+    await embedded.start()
+
+    async def look() -> Any:
+        shown = await embedded.data("GET", f"/installations/{made['id']}")
+        return shown if shown["status"] == "error" else None
+
+    shown = await eventually(look)
+    assert "invalid_grant" in shown["reason"]
+    assert shown["reason"].endswith(LOST)
+    assert shown["auth_url"]
+    assert bling.refreshed[0] == bling.refreshed[1]
 
 
 async def connected(url: str, bling: Bling) -> Directory:
