@@ -98,6 +98,7 @@ class Dispatcher:
         self._clocks, self._options = clocks, options
         self._lanes: dict[str, Lane] = {}
         self._retired: set[Lane] = set()
+        self._strays: set[str] = set()  # as it looked the last time
         self._passed_over: dict[str, float] = {}  # sinks not to look at until then
         self._settler = Settler(event_log, self.wake, options.lost, options.crash)
         self._errands = Errands()
@@ -370,9 +371,12 @@ class Dispatcher:
         known = self._known()
         leased = await self._options.leased_for(STRAY_SECONDS)
         strays = set(leased) - known - self._known()
-        if strays:
-            log.get().warning("leases.strayed", count=len(strays))
-            self._settler.give_back(strays)
+        # Seen twice: one that was leased a moment ago, and is on its way to us, looks old when
+        # somebody sets the clock just then.
+        lost, self._strays = strays & self._strays, strays
+        if lost and not self._stopping:  # then, lanes that are being closed are known to nobody
+            log.get().warning("leases.strayed", count=len(lost))
+            self._settler.give_back(lost)
 
     def _known(self) -> set[str]:
         lanes = (*self._lanes.values(), *self._retired)

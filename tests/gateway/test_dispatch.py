@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
 from aiohttp import web
 
 from gateway import dispatch
-from gateway.store.base import Settlement
+from gateway.store.base import Leased, Settlement
 from gateway.store.sqlite.connection import Tuning
 from tests.gateway.pipeline import answering, ids, pipeline, reaches
 from tests.sinks.receiver import Receiver, receiving, until
@@ -249,6 +250,38 @@ async def test_a_lost_lease_is_found_and_used(
 
         await reaches(line, succeeded=4)
         assert len(receiver.got) == 4
+
+
+async def test_a_claim_on_its_way_is_no_lost_lease_though_the_clock_is_set(
+    tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its commit and its answer, it looks old to whoever asks by the clock as it was."""
+    committed, looked = asyncio.Event(), asyncio.Event()
+
+    async def looks_old_once(_: float) -> list[str]:
+        if not committed.is_set() or looked.is_set():
+            return []
+        rows = await line.store.database.fetch("SELECT id FROM deliveries WHERE state = 'leased'")
+        looked.set()
+        return [row[0] for row in rows]
+
+    async with pipeline(tmp_path, lease_seconds=0.3, leased_for=looks_old_once) as line:
+        claim = line.store.log.claim
+
+        async def answered_late(*args: Any, **more: Any) -> list[Leased]:
+            claimed = await claim(*args, **more)
+            if claimed:
+                committed.set()
+                await asyncio.wait_for(looked.wait(), 20)
+            return claimed
+
+        monkeypatch.setattr(line.store.log, "claim", answered_late)
+        await line.sink(url=receiver.url, enabled=False)
+        told = await line.emit(4)
+        await line.sink(enabled=True)
+
+        await reaches(line, succeeded=4)
+        assert sorted(ids(receiver)) == sorted(told)
 
 
 async def test_a_slow_delivery_is_no_lost_lease(
