@@ -13,7 +13,7 @@ from collections.abc import Callable
 # An answer that came while this process was stopped, or busy, is read before its request is ended:
 # timers go before sockets in a turn of the loop.
 LAST_LOOK = 0.005
-APART = 0.001  # between two that end
+APART = 0.0025  # between two that end
 MOST_LATE = 2.0  # seconds; beyond that, together again
 
 

@@ -1,25 +1,18 @@
 """Receivers that hang, trickle, or never stop talking: rows 20 to 22."""
 
 import asyncio
-import random
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import psutil
 import pytest
 
-from sinks.webhook import PARALLEL
 from tests.e2e.program import Program
 from tests.faults.conftest import Scene
-from tests.faults.provider import INSTANCE, Provider
+from tests.faults.provider import INSTANCE
 from tests.sinks.receiver import Talk, talking, until
 
 SINKS = 100
-MANY = 200  # connections
-OTHER = "loja-2"
 MEGABYTE = 1 << 20
 
 
@@ -40,13 +33,11 @@ class Silent:
             self.open.discard(writer)
 
 
-async def hang(
-    node: Program, instance: str, silent_port: int, sinks: int = SINKS, **options: Any
-) -> None:
-    """So many sinks of an instance that never answer."""
-    for number in range(sinks):
+async def hang(node: Program, silent_port: int, **options: Any) -> None:
+    """Sinks that never answer."""
+    for number in range(SINKS):
         url = f"http://127.0.0.1:{silent_port}/{number}"
-        await node.webhook(instance, url, f"hung-{number}", **options)
+        await node.webhook(INSTANCE, url, f"hung-{number}", **options)
 
 
 async def attempts(node: Program, sink: str) -> list[Any]:
@@ -74,7 +65,7 @@ async def test_a_hundred_hung_sinks_cost_the_others_nothing(node: Program, scene
     async with talking(silent.talk) as port:
         await node.start(DELIVERY_TIMEOUT="60")
         provider = await scene.provider(node)
-        await hang(node, INSTANCE, port, concurrency=2)
+        await hang(node, port, concurrency=2)
         await provider.tell_all(range(20))
         await scene.all_arrived()
         failures = await node.metric('comporta_deliveries_total{kind="webhook",outcome="failed"}')
@@ -84,70 +75,6 @@ async def test_a_hundred_hung_sinks_cost_the_others_nothing(node: Program, scene
         found = await scene.audit(node)
         scene.report("100 hung sinks", found, tries=SINKS, note=f"{silent.most} sockets held")
         await node.kill()
-
-
-@pytest.mark.fault(20)
-async def test_the_latency_of_a_healthy_sink_beside_hung_ones(node: Program, scene: Scene) -> None:
-    """Alone, beside a hundred hung ones, and alone again: figures for the table."""
-    silent = Silent()
-    seconds = scene.pick(0.5, 12.0)
-    async with talking(silent.talk) as port:
-        await node.start(DELIVERY_TIMEOUT="120")
-        provider = await scene.provider(node)
-        latencies = Latencies(scene, provider)
-        await latencies.measure(seconds / 4)  # connections are made, code is warm
-        alone = await latencies.measure(seconds)
-        async with hanging(node, scene, silent, port):
-            beside = await latencies.measure(seconds * 2)
-        alone += await latencies.measure(seconds)
-        ratio = p99(beside) / p99(alone)
-        found = await scene.audit(node)
-        note = f"p99 {p99(alone):.1f} ms alone, {p99(beside):.1f} ms beside: {ratio:.2f}"
-        scene.report("100 hung sinks", found, tries=len(beside), note=note)
-        await node.kill()
-
-
-@asynccontextmanager
-async def hanging(node: Program, scene: Scene, silent: Silent, port: int) -> AsyncIterator[None]:
-    """A hundred hung sinks of another instance that are as busy as they can be."""
-    from tests.e2e.deliveries import SECRET, post_all
-
-    await hang(node, OTHER, port, sinks := scene.pick(10, SINKS))
-    shop = await node.install("kiwify", OTHER, SECRET)
-    await post_all(node, shop["ingest_url"], range(events := scene.pick(2, 20)))
-    # They are one host here, to which connections are bounded.
-    await until(lambda: len(silent.open) >= min(sinks * min(events, PARALLEL), MANY))
-    yield
-    for number in range(sinks):
-        await node.call("DELETE", f"/webhook/set/{OTHER}/hung-{number}")
-
-
-@dataclass
-class Latencies:
-    """From a provider's POST to the arrival at the sink."""
-
-    scene: Scene
-    provider: Provider
-    rate: float = 40.0
-
-    async def measure(self, seconds: float) -> list[float]:
-        """Milliseconds of each order, told at a steady pace with some chance in it."""
-        chance, told = random.Random(7), dict[int, float]()
-        ends = time.monotonic() + seconds
-        posts = []
-        while time.monotonic() < ends:
-            number = self.provider.fresh()
-            told[number] = time.monotonic()
-            posts.append(asyncio.ensure_future(self.provider.tell(number)))
-            await asyncio.sleep(chance.expovariate(self.rate))
-        await asyncio.gather(*posts)
-        await self.scene.all_arrived()
-        arrived = {arrival.order: arrival.at for arrival in self.scene.witness.arrivals}
-        return [1000 * (arrived[f"order-{n:06d}"] - at) for n, at in told.items()]
-
-
-def p99(values: list[float]) -> float:
-    return sorted(values)[int(0.99 * (len(values) - 1))]
 
 
 async def endless(writer: asyncio.StreamWriter, piece: bytes, pause: float, most: int) -> int:
