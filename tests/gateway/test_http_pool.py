@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -22,14 +23,20 @@ async def egress() -> AsyncIterator[Egress]:
         yield egress
 
 
-@pytest.fixture
-async def pool() -> AsyncIterator[Pool]:
-    """Of two connections to each place, as many as a user may have in any case."""
+@asynccontextmanager
+async def a_pool(per_host: int) -> AsyncIterator[Pool]:
     resolver = GuardedResolver(lambda _: False)
-    pool = Pool(lambda _: False, resolver, _tls(""), FAIR_SHARE)
+    pool = Pool(lambda _: False, resolver, _tls(""), per_host)
     yield pool
     pool.close()
     await resolver.close()
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[Pool]:
+    """Of two connections to each place, as many as a user may have in any case."""
+    async with a_pool(FAIR_SHARE) as pool:
+        yield pool
 
 
 async def there(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -185,6 +192,42 @@ async def test_who_is_cancelled_when_its_turn_comes_passes_it_on(pool: Pool) -> 
             assert await second is held
         for connection in (other, held):
             pool.give(at(port), connection)
+
+
+async def test_who_gave_up_waiting_has_no_turn(pool: Pool) -> None:
+    async with talking(there) as port:
+        held = [await pool.take(at(port)) for _ in range(FAIR_SHARE)]
+        first, second = (asyncio.create_task(pool.take(at(port))) for _ in range(2))
+        site = pool._sites[at(port)]
+        await until(lambda: len(site.waiting.get("", ())) == 2)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        pool.give(at(port), keep(held[0]))
+        async with asyncio.timeout(5):
+            assert await second is held[0]
+        for connection in held:
+            pool.give(at(port), connection)
+
+
+async def test_those_who_wait_at_a_place_take_turns() -> None:
+    turns: list[str] = []
+
+    async def wait(pool: Pool, port: int, user: str) -> None:
+        held[user].append(await pool.take(at(port), user))
+        turns.append(user)
+
+    async with talking(there) as port, a_pool(2 * FAIR_SHARE) as pool:
+        held = {user: [await pool.take(at(port), user) for _ in range(FAIR_SHARE)] for user in "ab"}
+        waiting = [asyncio.create_task(wait(pool, port, user)) for user in "aab"]
+        await until(lambda: sum(map(len, pool._sites[at(port)].waiting.values())) == 3)
+        for user, heard in (("a", 1), ("b", 2), ("a", 3)):
+            pool.give(at(port), keep(held[user].pop(0)), user)
+            await until(lambda heard=heard: len(turns) == heard)  # type: ignore[misc]  # a default that binds
+        await asyncio.gather(*waiting)
+        assert turns == ["a", "b", "a"]
+        for user, connections in held.items():
+            for connection in connections:
+                pool.give(at(port), connection, user)
 
 
 async def test_a_fresh_connection_takes_the_room_of_an_idle_one(pool: Pool) -> None:
