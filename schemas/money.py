@@ -24,5 +24,4 @@ def minor_units(amount: Decimal, currency: str | None) -> int:
     """
     if not amount.is_finite() or amount.adjusted() > LARGEST_MAGNITUDE - 4:
         raise ValueError(f"not an amount of money: {str(amount)[:32]}")
-    scaled = amount.scaleb(exponent(currency))
-    return int(scaled.quantize(Decimal(1), rounding=ROUND_HALF_EVEN))
+    return int(amount.scaleb(exponent(currency)).to_integral_value(ROUND_HALF_EVEN))

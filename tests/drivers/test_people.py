@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stdnum.br import cpf
+from stdnum.br import cnpj, cpf
 
 from drivers.people import (
     address,
@@ -198,3 +198,19 @@ def test_a_cpf_holds_where_the_library_says_so(number: str) -> None:
     known = document(number)
     assert known is not None
     assert known.valid == (cpf.is_valid(number) and len(set(number)) > 1)
+
+
+def _sealed(stem: str) -> str:
+    return stem + cnpj.calc_check_digits(stem + "00")
+
+
+@given(
+    st.from_regex(r"[0-9A-Z]{12}[0-9]{2}", fullmatch=True)
+    | st.from_regex(r"[0-9A-Z]{12}", fullmatch=True).map(_sealed)
+    | st.from_regex(r"[0-9]{12}", fullmatch=True).map(_sealed)
+)
+def test_a_cnpj_holds_where_the_library_says_so(number: str) -> None:
+    known = document(number)
+    assert known is not None
+    assert known.type == "cnpj"
+    assert known.valid == (cnpj.is_valid(number) and len(set(number)) > 1)
