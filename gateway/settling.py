@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 from structlog.typing import FilteringBoundLogger
 
@@ -20,6 +21,7 @@ from schemas.sink_config import SinkConfig
 
 PAUSE = 0.5  # seconds between two tries to write
 SOON = 1.0  # seconds; a retry that is due sooner wants a claim of its own
+GATHER = 0.01  # seconds in which results gather after a batch, unless somebody waits for one
 OUR_DELAY = 5.0  # seconds after trouble of our own, and up to as much again
 
 
@@ -128,14 +130,16 @@ class Settler:
         self._results: list[Settlement] = []
         self._returned: list[str] = []
         self._writing: list[Settlement] = []
-        self._now = asyncio.Event()
+        self._now, self._hurry = asyncio.Event(), asyncio.Event()
         self._wanted = False
         self._ending = False
 
     def put(self, item: Settlement, *, ordered: bool) -> None:
         """Take a result in. `ordered`: another event waits for this one to be over."""
         self._results.append(item)
-        self._wanted |= item.delay < SOON if item.state == "pending" else ordered
+        if item.delay < SOON if item.state == "pending" else ordered:
+            self._wanted = True
+            self._hurry.set()
         self._now.set()
 
     def give_back(self, ids: Iterable[str]) -> None:
@@ -151,6 +155,7 @@ class Settler:
         """Let `run` return once everything is written."""
         self._ending = True
         self._now.set()
+        self._hurry.set()
 
     async def run(self) -> None:
         """Write what gathers, until `end`."""
@@ -160,10 +165,19 @@ class Settler:
             try:
                 await self._write_results()
                 await self._release()
+                await self._gather()
             except StoreUnavailableError as error:
                 log.get().error("settle.delayed", error=error.message, count=len(self._results))
                 await asyncio.sleep(PAUSE)
                 self._now.set()
+
+    async def _gather(self) -> None:
+        """Let results come together: a batch of many costs little more than one of a few."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GATHER):
+                await self._hurry.wait()
+        if not self._ending:
+            self._hurry.clear()
 
     async def _write_results(self) -> None:
         if not self._results:

@@ -71,3 +71,21 @@ async def test_what_waits_is_bounded(limits: dict[str, int]) -> None:
     database.let.set()
 
     assert await asyncio.gather(*waiting) == [0, 1, 2]
+
+
+async def test_what_comes_just_after_a_commit_goes_together() -> None:
+    database, sizes = Database(), list[float]()
+    group: GroupCommit[int, int] = GroupCommit(
+        database.write,
+        Limits(linger=0.2),
+        lambda name, value: sizes.append(value) if name == "batch_size" else None,
+    )
+    first = group.submit(0, 1)
+    await asyncio.sleep(0)  # that one is being committed
+    second = group.submit(1, 1)
+    database.let.set()
+    await first
+    third = group.submit(2, 1)
+
+    assert [await second, await third] == [1, 2]
+    assert sizes == [1, 2]

@@ -15,7 +15,8 @@ from gateway.store.postgres.purge import Purge
 from gateway.store.postgres.settle import settle
 from schemas.errors import StoreUnavailableError
 
-APPENDS = Limits()
+# While they come faster than they are committed, a little more goes into each transaction.
+APPENDS = Limits(linger=0.002)
 # Never refused: a result that is not kept is a try made twice.
 SETTLES = Limits(batch=128, waiting=None, lanes=2)
 # One lane: of jobs with one name the last one given stays.
