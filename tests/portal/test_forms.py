@@ -4,6 +4,7 @@ told.
 
 import re
 import shlex
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from itertools import pairwise
 from urllib.parse import urlsplit
@@ -175,15 +176,17 @@ async def test_api_credentials_are_rotated_with_an_overlap(visitor: Visitor) -> 
     place = f"/installations/{one['id']}"
     assert "New API credentials" in (await visitor.see(place)).text
 
-    await visitor.post(f"{place}/rotate-credentials", token, hours="2")
+    await visitor.post(f"{place}/rotate-credentials", token, key_hours="2")
     assert "send the new secret" in (await visitor.see(place)).text
     fresh = {"rotate.access_token": "the-second-key-456"}
-    await visitor.post(f"{place}/rotate-credentials", token, hours="2", **fresh)
+    await visitor.post(f"{place}/rotate-credentials", token, key_hours="2", **fresh)
     page = (await visitor.see(place)).text
     assert "The new credentials are in use" in page
     assert "access_token ********0123" in page
     (previous,) = (await api.get(place)).data["previous_credentials"]
     assert previous["credentials"] == {"access_token": "********0123"}
+    left = datetime.fromisoformat(previous["until"]) - datetime.now(UTC)
+    assert timedelta(hours=1) < left < timedelta(hours=3)
     # A driver whose API is never called has none.
     other = await api.install("monetizze")
     assert "New API credentials" not in (await visitor.see(f"/installations/{other['id']}")).text

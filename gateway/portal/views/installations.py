@@ -272,8 +272,8 @@ async def steer_installation(page: Page) -> web.Response:
     return page.go(_path(page)[1:], told[action], tone="bad" if action == "authorize" else "good")
 
 
-def _overlap(page: Page) -> int:
-    text = page.typed("hours") or "24"
+def _overlap(page: Page, name: str = "hours") -> int:
+    text = page.typed(name) or "24"
     return int(text) * HOURS if text.isascii() and text.isdigit() and len(text) < 5 else 24 * HOURS
 
 
@@ -288,7 +288,7 @@ async def rotate_credentials(page: Page) -> web.Response:
     """New API credentials beside the old ones."""
     typed = {name: page.typed(name) for name in page.form if name.startswith("rotate.")}
     fresh = {name.removeprefix("rotate."): value for name, value in typed.items() if value}
-    body = {"credentials": fresh, "overlap_seconds": _overlap(page)}
+    body = {"credentials": fresh, "overlap_seconds": _overlap(page, "key_hours")}
     told = page.say("The new credentials are in use; the old ones count until their time is over.")
     return await _rotated(page, body, told)
 
