@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from gateway.api.times import api_time
 from gateway.directory import Directory
-from gateway.store.history import LISTED_BODY
+from gateway.store.inbound_history import LISTED_BODY
 from gateway.store.keys import storable
 from gateway.store.rows import AttemptRow, DeliveryRow, EventRow, InboundRow
 from schemas import codec

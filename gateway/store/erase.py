@@ -16,10 +16,10 @@ SLICE = 500
 ERASED = f"{EXPIRED}: it was erased on request"
 NOTHING = b"{}"
 _EVENT = "seq, instance, installation_id, inbound_id, key, data"
-EVENTS = f"SELECT {_EVENT} FROM events WHERE tenant = $1 AND seq > $2 ORDER BY seq LIMIT 500"  # noqa: S608 - the names are our own
+EVENTS = f"SELECT {_EVENT} FROM events WHERE tenant = $1 AND seq > $2 ORDER BY seq LIMIT 500"
 SAME_KEY = f"""
 SELECT {_EVENT} FROM events WHERE tenant = $1 AND key = $2 AND seq > $3
-ORDER BY seq LIMIT 500"""  # noqa: S608 - the names are our own
+ORDER BY seq LIMIT 500"""
 INBOUNDS = """
 SELECT id, instance, query, headers, body FROM inbounds WHERE tenant = $1 AND id > $2
 ORDER BY id LIMIT 500"""
@@ -71,7 +71,7 @@ async def attempts_above(
     sql = Sql()
     sql.within("delivery_id", list(instances))
     rows = await database.fetch(
-        f"SELECT delivery_id, exchange, body, error FROM attempts WHERE {sql.where}",  # noqa: S608 - placeholders of our own
+        f"SELECT delivery_id, exchange, body, error FROM attempts WHERE {sql.where}",
         *sql.args,
     )
     return [(row[0], instances[row[0]], *row[1:]) for row in rows], places[-1][0]

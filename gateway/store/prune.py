@@ -46,7 +46,7 @@ async def strip_events(
         sql = Sql()
         data = sql.mark(NO_DATA)
         sql.within("seq", seqs)
-        text = f"UPDATE events SET data = {data} WHERE {sql.where} RETURNING seq"  # noqa: S608 - values are parameters
+        text = f"UPDATE events SET data = {data} WHERE {sql.where} RETURNING seq"
         await database.write(text, *sql.args)
     return len(seqs), _last(old, rows, limit)
 
@@ -63,7 +63,7 @@ async def strip_inbounds(
         body, told, prefix = sql.mark(b""), sql.mark(EXPIRED), sql.mark(f"{EXPIRED}: ")
         sql.within("id", ids)
         await database.write(
-            f"UPDATE inbounds SET body = {body},"  # noqa: S608 - values are parameters
+            f"UPDATE inbounds SET body = {body},"
             f" reason = CASE WHEN reason IS NULL THEN {told} ELSE {prefix} || reason END"
             f" WHERE {sql.where} RETURNING id",
             *sql.args,
@@ -82,7 +82,7 @@ async def forget_seen(
     if digests:
         sql = Sql()
         marks = ", ".join(sql.mark(digest) for digest in digests)
-        text = f"DELETE FROM seen WHERE digest IN ({marks}) RETURNING 1"  # noqa: S608 - values are parameters
+        text = f"DELETE FROM seen WHERE digest IN ({marks}) RETURNING 1"
         await database.write(text, *sql.args)
     return len(digests), bytes(rows[-1][0]) if len(rows) == limit else None
 

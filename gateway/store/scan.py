@@ -8,12 +8,13 @@ there are only few of, such as unfinished work, is found by an index of its own.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.ids import ALPHABET
 from gateway.store.base import Database
 from gateway.store.clause import Sql
+from gateway.store.rows import Wanted
 
 WINDOWS = (2_000, 20_000, 200_000)
 FEW = 10_000
@@ -79,7 +80,7 @@ class Scan:
             self.indexed(sql)
             self.tried(sql)
             rows = await database.fetch(
-                f"SELECT w.{self.key} FROM {self.table} AS w WHERE {sql.where}"  # noqa: S608 - values are parameters
+                f"SELECT w.{self.key} FROM {self.table} AS w WHERE {sql.where}"
                 f" ORDER BY w.{self.key} DESC LIMIT {sql.mark(limit + 1 - len(found))}",
                 *sql.args,
             )
@@ -96,7 +97,7 @@ class Scan:
         self.tried(sql)
         where = f" WHERE {sql.where}" if sql.parts else ""
         rows = await database.fetch(
-            f"SELECT w.{self.key} FROM ({inner}) AS w{where}"  # noqa: S608 - values are parameters
+            f"SELECT w.{self.key} FROM ({inner}) AS w{where}"
             f" ORDER BY w.{self.key} DESC LIMIT {sql.mark(limit)}",
             *sql.args,
         )
@@ -108,7 +109,7 @@ class Scan:
         """How many rows a window holds, and its lowest key."""
         sql, inner = self._inner(window, below)
         rows = await database.fetch(
-            f"SELECT count(*), min(w.{self.key}) FROM ({inner}) AS w",  # noqa: S608 - as above
+            f"SELECT count(*), min(w.{self.key}) FROM ({inner}) AS w",
             *sql.args,
         )
         return rows[0][0], rows[0][1]
@@ -121,7 +122,7 @@ class Scan:
         where = f"WHERE {sql.where}" if sql.parts else ""
         columns = ", ".join((self.key, *self.columns))
         return sql, (
-            f"SELECT {columns} FROM {self.table} {where}"  # noqa: S608 - as above
+            f"SELECT {columns} FROM {self.table} {where}"
             f" ORDER BY {self.key} DESC LIMIT {sql.mark(window)}"
         )
 
@@ -130,3 +131,18 @@ def first_id(microseconds: int) -> str:
     """No id that was made at this time or later is lower."""
     millisecond = min(max(microseconds // 1000, 0), _LAST_MILLISECOND)
     return "".join(ALPHABET[millisecond >> shift & 31] for shift in range(45, -1, -5)) + "0" * 16
+
+
+def narrowed(wanted: Wanted) -> Wanted:
+    """With the one instance somebody may see as the one that is wanted, which has an index."""
+    if wanted.instances is not None and wanted.instance is None and len(wanted.instances) == 1:
+        return replace(wanted, instance=next(iter(wanted.instances)))
+    return wanted
+
+
+def ids_between(sql: Sql, wanted: Wanted) -> None:
+    """Ids are as old as what they name, give or take the differences of clocks."""
+    if wanted.after is not None:
+        sql.add("id >= {}", first_id(wanted.after - SKEW))
+    if wanted.before is not None:
+        sql.add("id < {}", first_id(wanted.before + SKEW))

@@ -11,17 +11,17 @@ EVENTS = 500
 WAITING = f"""
 SELECT count(*), coalesce(sum(CASE WHEN attempts > 0 THEN 1 ELSE 0 END), 0), min(created_at)
 FROM (SELECT attempts, created_at FROM deliveries
-    WHERE sink_id = $1 AND state = 'pending' ORDER BY next_at LIMIT {COUNTED}) AS waiting"""  # noqa: S608 - only constants are put in
+    WHERE sink_id = $1 AND state = 'pending' ORDER BY next_at LIMIT {COUNTED}) AS waiting"""
 DEAD = f"""
 SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE sink_id = $1 AND state = 'dead'
-    LIMIT {COUNTED}) AS given_up"""  # noqa: S608 - only constants are put in
+    LIMIT {COUNTED}) AS given_up"""
 RECENT = f"""
 SELECT d.id FROM (SELECT seq FROM events WHERE tenant = $1 AND instance = $2
     ORDER BY seq DESC LIMIT {EVENTS}) AS e
-JOIN deliveries AS d ON d.seq = e.seq WHERE d.sink_id = $3"""  # noqa: S608 - only constants are put in
+JOIN deliveries AS d ON d.seq = e.seq WHERE d.sink_id = $3"""
 OUTCOMES = f"""
 SELECT a.outcome, count(*), max(a.at)
-FROM ({RECENT}) AS recent JOIN attempts AS a ON a.delivery_id = recent.id GROUP BY a.outcome"""  # noqa: S608 - only constants are put in
+FROM ({RECENT}) AS recent JOIN attempts AS a ON a.delivery_id = recent.id GROUP BY a.outcome"""
 # Whatever still waits or was given up may have failed later than those.
 LAST_ERROR = f"""
 SELECT a.at, a.error FROM (
@@ -31,7 +31,7 @@ SELECT a.at, a.error FROM (
     UNION SELECT id FROM (SELECT id FROM deliveries WHERE sink_id = $3 AND state = 'dead'
         ORDER BY id DESC LIMIT 20) AS given_up
 ) AS candidates JOIN attempts AS a ON a.delivery_id = candidates.id
-WHERE a.outcome <> 'succeeded' ORDER BY a.at DESC LIMIT 1"""  # noqa: S608 - only constants are put in
+WHERE a.outcome <> 'succeeded' ORDER BY a.at DESC LIMIT 1"""
 
 
 async def told(database: Database, tenant: str, instance: str, sink_id: str) -> SinkTold:

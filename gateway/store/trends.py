@@ -25,10 +25,10 @@ EVENTS = f"""
 SELECT tenant, instance, count(*), max(received_at) FROM (
     SELECT tenant, instance, received_at FROM events WHERE id >= $1 AND id < $2
     ORDER BY id LIMIT {MOST_EVENTS}
-) AS e GROUP BY tenant, instance"""  # noqa: S608 - only constants are put in
+) AS e GROUP BY tenant, instance"""
 DELIVERIES = f"""
 SELECT tenant, instance, state, created_at, updated_at FROM deliveries
-WHERE id >= $1 AND id < $2 ORDER BY id LIMIT {MOST_DELIVERIES}"""  # noqa: S608 - only constants are put in
+WHERE id >= $1 AND id < $2 ORDER BY id LIMIT {MOST_DELIVERIES}"""
 
 
 @dataclass(frozen=True, slots=True)

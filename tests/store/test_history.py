@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from gateway.store.base import Append, Store
-from gateway.store.history import LISTED_BODY, History
+from gateway.store.history import History
+from gateway.store.inbound_history import LISTED_BODY
 from gateway.store.rows import Wanted
 from gateway.store.scan import first_id
 from tests.store.rigs import Rig

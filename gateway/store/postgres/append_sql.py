@@ -17,13 +17,13 @@ _POSITION = "CASE WHEN is_called THEN last_value ELSE 0 END"
 _TAG = 0x436F
 MARK = f"""
 SELECT pg_advisory_xact_lock_shared({_TAG}::bigint << 48 | {_POSITION})
-FROM event_seq"""  # noqa: S608 - the numbers are our own
+FROM event_seq"""
 HORIZON = f"""
 SELECT least({_POSITION}, (
     SELECT min((l.classid::bigint & 65535) << 32 | l.objid::bigint) FROM pg_locks AS l
     WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.classid::bigint >> 16 = {_TAG}
     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())))
-FROM event_seq"""  # noqa: S608 - the numbers are our own
+FROM event_seq"""
 # Numbers are drawn in the order of the batch, keys are taken in their own.
 SEE = """
 INSERT INTO seen (digest, ref)
@@ -77,7 +77,7 @@ delivery AS (
         CASE WHEN n.leased THEN $1 END, CASE WHEN n.leased THEN 1 ELSE 0 END, clock.now, clock.now
     FROM clock, {tables.unnest(_ALL_OF_DELIVERY, "n", _FIRST_OF_DELIVERY)}
     JOIN event ON event.seq = n.seq AND (n.always OR event.superseded = 0))
-SELECT seq FROM event WHERE superseded <> 0"""  # noqa: S608 - the names are our own
+SELECT seq FROM event WHERE superseded <> 0"""
 
 
 class Statements:

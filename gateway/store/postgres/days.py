@@ -80,7 +80,7 @@ async def _drop(connection: Connection, parent: str, part: str, upto: str) -> bo
         return False
     await connection.execute(f"ALTER TABLE {parent} DETACH PARTITION {part}")
     # From here on everybody waits, so what is to be moved is known already.
-    move = f"INSERT INTO {parent} SELECT * FROM {part} WHERE {KEYS[parent]} = ANY($1::text[])"  # noqa: S608 - as said
+    move = f"INSERT INTO {parent} SELECT * FROM {part} WHERE {KEYS[parent]} = ANY($1::text[])"
     await connection.fetch(move, [row[0] for row in rows])
     await connection.execute(f"DROP TABLE {part}")
     await connection.fetch("DELETE FROM days WHERE part = $1", part)

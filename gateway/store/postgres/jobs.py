@@ -22,7 +22,7 @@ INSERT INTO jobs (id, kind, ukey, due_at, doc)
 SELECT n.id, n.kind, n.ukey, (SELECT comporta_now($6)) + n.due_in, n.doc
 FROM {tables.unnest(tables.JOBS, "n")} ORDER BY n.ukey
 ON CONFLICT (ukey) DO UPDATE SET id = excluded.id, kind = excluded.kind, due_at = excluded.due_at,
-    doc = excluded.doc, owner = NULL, token = 0, attempts = 0"""  # noqa: S608 - the names are our own
+    doc = excluded.doc, owner = NULL, token = 0, attempts = 0"""
 CLAIM = """
 WITH clock AS MATERIALIZED (SELECT comporta_now($4) AS now),
 picked AS MATERIALIZED (

@@ -40,7 +40,7 @@ picked AS MATERIALIZED (
         ORDER BY d.next_at, d.seq LIMIT w.wanted FOR UPDATE SKIP LOCKED) AS p),
 {_TAKEN}
 SELECT {_GIVEN} FROM taken AS t LEFT JOIN events AS e ON e.seq = t.seq
-ORDER BY t.next_at, t.seq"""  # noqa: S608 - the parts are our own
+ORDER BY t.next_at, t.seq"""
 # One process at a time claims from an ordered sink, and it sees what the one before it leased.
 LOCK_SINK = "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 20543))"
 # In one queue (sink and okey) a delivery may go when none is out and none waits before it; `leased`
@@ -74,7 +74,7 @@ picked AS MATERIALIZED (
 {_TAKEN}
 SELECT {_GIVEN}, c.n FROM (SELECT count(*) AS n FROM due) AS c
 LEFT JOIN taken AS t ON true LEFT JOIN events AS e ON e.seq = t.seq
-ORDER BY t.next_at, t.seq"""  # noqa: S608 - the parts are our own
+ORDER BY t.next_at, t.seq"""
 _SINKS = """
 WITH RECURSIVE sinks (sink_id) AS (
     (SELECT d.sink_id FROM deliveries AS d WHERE d.state = 'pending'
@@ -91,14 +91,14 @@ SELECT sinks.sink_id, greatest(n.next_at - (SELECT comporta_now($1)), 0)
 FROM sinks CROSS JOIN LATERAL (
     SELECT d.next_at FROM deliveries AS d WHERE d.state = 'pending' AND d.sink_id = sinks.sink_id
     ORDER BY d.next_at LIMIT 1) AS n
-WHERE n.next_at < 9223372036854775807"""  # noqa: S608 - the parts are our own
+WHERE n.next_at < 9223372036854775807"""
 BACKLOG = f"""
 {_SINKS}
 SELECT count(*) FROM (
     SELECT 1 FROM sinks CROSS JOIN LATERAL (
         SELECT 1 FROM deliveries AS d WHERE d.state = 'pending' AND d.sink_id = sinks.sink_id
         AND d.next_at <= (SELECT comporta_now($1)) LIMIT $3) AS n
-    WHERE sinks.sink_id <> ALL($2::text[]) LIMIT $3) AS counted"""  # noqa: S608 - the parts are our own
+    WHERE sinks.sink_id <> ALL($2::text[]) LIMIT $3) AS counted"""
 BEAT = """
 INSERT INTO nodes (id, seen_at, lease_seconds) VALUES ($1, comporta_now($2), $3)
 ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at, lease_seconds = excluded.lease_seconds"""

@@ -32,7 +32,7 @@ tried AS (
     FROM {tables.unnest(_TRIED, "t", 2 + len(tables.RESULTS))}
     JOIN settled ON settled.id = t.delivery_id AND settled.token = t.token
     ON CONFLICT DO NOTHING)
-SELECT id, token FROM settled"""  # noqa: S608 - the names are our own
+SELECT id, token FROM settled"""
 
 
 async def settle(

@@ -19,7 +19,7 @@ LAST_SEEN = "SELECT max(seen_at) FROM nodes"
 # What was due stays due: when the clock goes back, that has to move, too.
 SHIFTS = (
     f"""UPDATE deliveries SET next_at = next_at + ?1
-    WHERE state = 'pending' AND next_at > ?2 AND next_at < {END_OF_TIME}""",  # noqa: S608 - a number
+    WHERE state = 'pending' AND next_at > ?2 AND next_at < {END_OF_TIME}""",
     "UPDATE jobs SET due_at = due_at + ?1 WHERE due_at > ?2",
 )
 # How long a lease has been held is asked for, too.

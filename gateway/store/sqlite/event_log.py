@@ -19,7 +19,7 @@ from schemas.events import StoredEvent
 # An event whose data is gone (empty) has nothing to send.
 EVENTS = f"""
 SELECT {", ".join(COLUMNS)} FROM events
-WHERE seq IN (SELECT value FROM json_each($1)) AND length(data) > 0"""  # noqa: S608 - the names are our own
+WHERE seq IN (SELECT value FROM json_each($1)) AND length(data) > 0"""
 # One step per sink, however much waits for it.
 SINKS = """
 WITH RECURSIVE sinks (sink_id) AS (
