@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, cast
 
 from aiormq import Channel
-from aiormq.abc import AbstractChannel, AbstractConnection, ArgumentsType
+from aiormq.abc import AbstractChannel, AbstractConnection, ArgumentsType, ChannelFrame
 from aiormq.exceptions import AMQPError, ChannelAccessRefused, ChannelClosed
 from pamqp.commands import Basic
 
 from schemas.sink_config import RabbitmqConfig
 from sinks.amqp import CLOSE_SECONDS, broker_text
+from sinks.amqp_frames import Content, Frames
+from sinks.answers import Answers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,56 +110,91 @@ async def close_channel(channel: AbstractChannel, error: AMQPError) -> None:
             await channel.close(error)
 
 
-class Publisher:
-    """One confirm channel, and what is being published on it.
+Confirmed = Basic.Ack | BaseException
 
-    A publish that is given up may have counted itself without having been sent. From then on the
-    broker's confirms would be taken for those of other messages, so the whole channel is given up.
+
+class _Confirm:
+    """A message's place in its batch, as the future that aiormq keeps until the broker confirms."""
+
+    __slots__ = ("_answers", "_ids", "_message_id", "_position")
+
+    def __init__(
+        self, answers: Answers[Confirmed], position: int, message_id: str, ids: dict[str, int]
+    ) -> None:
+        self._answers, self._position = answers, position
+        self._message_id, self._ids = message_id, ids
+
+    def done(self) -> bool:
+        return self._answers.given[self._position] is not None
+
+    def set_result(self, frame: Basic.Ack) -> None:
+        self._ids.pop(self._message_id, None)
+        self._answers.give(self._position, frame)
+
+    def set_exception(self, error: BaseException) -> None:
+        self._ids.pop(self._message_id, None)
+        self._answers.give(self._position, error)
+
+
+class Publisher:
+    """One confirm channel, and what is being published on it by the batch.
+
+    aiormq counts what is published one message at a time, by a task and two futures for each; the
+    counting is done here, in its own books, so that it reads the broker's confirms.
     """
 
-    def __init__(self, connection: AbstractConnection, channel: Channel) -> None:
+    def __init__(self, connection: AbstractConnection, channel: Channel, exchange: str) -> None:
         self.connection = connection
         self._channel = channel
-        self._tasks: set[asyncio.Task[object]] = set()
+        self._frames = Frames(exchange, channel.number, channel.max_content_size)
+        self._pending: set[Answers[Confirmed]] = set()
         self._spoiled = False
+        channel.closing.add_done_callback(self._closed)
 
     @classmethod
-    async def open(cls, connection: AbstractConnection) -> Publisher:
+    async def open(cls, connection: AbstractConnection, exchange: str) -> Publisher:
         """On a new channel."""
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-        return cls(connection, cast("Channel", channel))
+        return cls(connection, cast("Channel", channel), exchange)
 
     def serves(self, connection: AbstractConnection) -> bool:
         """Whether it is a channel of this connection whose confirms can be trusted."""
         usable = not (self._spoiled or self._channel.is_closed)
         return usable and self.connection is connection
 
-    def publish(
-        self, body: bytes, exchange: str, routing_key: str, properties: Basic.Properties
-    ) -> asyncio.Task[object]:
-        """Begin to publish; the task ends with the broker's confirm, or raises."""
-        task: asyncio.Task[object] = asyncio.get_running_loop().create_task(
-            self._channel.basic_publish(
-                body,
-                exchange=exchange,
-                routing_key=routing_key,
-                properties=properties,
-                mandatory=True,
-                wait=False,  # each would go out by itself; see AmqpPeer.drained
-            )
-        )
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+    def publish(self, contents: Sequence[Content]) -> Answers[Confirmed]:
+        """Begin to publish. Each is answered by the broker's confirm, or by what it or the
+        connection said instead.
+        """
+        payload = b"".join(chain.from_iterable(map(self._frames.of, contents)))
+        answers: Answers[Confirmed] = Answers(len(contents))
+        # What is counted is sent: one that was not would shift the confirms of all that follow.
+        books: Any = self._channel
+        ids = books.message_id_delivery_tag
+        for position, content in enumerate(contents):
+            books.delivery_tag += 1
+            confirm = _Confirm(answers, position, content.message_id, ids)
+            books.confirmations[books.delivery_tag] = confirm
+            ids[content.message_id] = books.delivery_tag
+        # It has no limit: see `sinks.amqp`.
+        books.write_queue.put_nowait(ChannelFrame(payload=payload, should_close=False))
+        self._pending.add(answers)
+        answers.complete.add_done_callback(lambda _: self._pending.discard(answers))
+        return answers
 
     def spoil(self) -> None:
-        """Trust nothing that comes from now on: what is in flight ends as cancelled."""
+        """Trust nothing that comes from now on: what is in flight ends without an answer."""
         self._spoiled = True
-        for task in self._tasks:
-            task.cancel()
+        for answers in tuple(self._pending):
+            answers.end()
 
     async def close(self) -> None:
         """Give up the channel and all that is in flight on it."""
         self.spoil()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
         await close_channel(self._channel, ChannelClosed(0, "given up"))
+
+    def _closed(self, closing: asyncio.Future[Any]) -> None:
+        """The channel, by whomever."""
+        error = None if closing.cancelled() else closing.exception()
+        for answers in tuple(self._pending):
+            answers.give_rest(error or asyncio.CancelledError())

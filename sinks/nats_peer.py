@@ -23,7 +23,7 @@ from nats.errors import Error, FlushTimeoutError
 from sinks.dial import Guard, dial, tls_context, told
 from sinks.link import LinkError
 from sinks.nats_transport import NatsTransport
-from sinks.nats_wire import Answers, Publication, command
+from sinks.nats_wire import Publication, Replies, command
 from sinks.nkey import Proof
 
 PORT = 4222
@@ -113,7 +113,7 @@ class NatsPeer:
         self._transport = transport
         self._inbox = self.client.new_inbox()
         self._numbers = count(1)
-        self._waiting: dict[str, Answers] = {}
+        self._waiting: dict[str, Replies] = {}
         self._turn = asyncio.Lock()
         self._denials: Counter[str] = Counter()
         self._pings: set[asyncio.Task[None]] = set()
@@ -136,9 +136,9 @@ class NatsPeer:
         await self.client.subscribe(f"{self._inbox}.*.*", cb=self._on_reply)
 
     @contextmanager
-    def awaiting(self, subjects: Sequence[str]) -> Iterator[tuple[bytes, Answers]]:
+    def awaiting(self, subjects: Sequence[str]) -> Iterator[tuple[bytes, Replies]]:
         """Answers to messages on these subjects, and what the subjects they go to begin with."""
-        number, answers = str(next(self._numbers)), Answers(subjects)
+        number, answers = str(next(self._numbers)), Replies(subjects)
         self._waiting[number] = answers
         try:
             yield f"{self._inbox}.{number}.".encode(), answers
@@ -146,7 +146,7 @@ class NatsPeer:
             del self._waiting[number]
 
     async def ask(
-        self, publications: Iterable[Publication], inbox: bytes, answers: Answers
+        self, publications: Iterable[Publication], inbox: bytes, answers: Replies
     ) -> None:
         """Publish, one for each of the answers, and wait for these. What could not be sent, or
         shall have no answer any more, has a LinkError for one.
@@ -154,7 +154,7 @@ class NatsPeer:
         commands = (command(p, b"%b%d " % (inbox, i)) for i, p in enumerate(publications))
         sent, error = await self._send(commands)
         if error is not None:
-            answers.fail(error, first=sent)
+            answers.give_rest(error, sent)
         await answers.complete
 
     async def tell(self, publications: Iterable[Publication]) -> None:
@@ -272,7 +272,7 @@ class NatsPeer:
     def _fail(self, reason: str, subject: str | None = None) -> None:
         """Nothing will be answered any more, or nothing on this subject (in lower case)."""
         for answers in tuple(self._waiting.values()):
-            answers.fail(LinkError(reason), subject=subject)
+            answers.fail(LinkError(reason), subject)
 
 
 class Dialler:

@@ -7,11 +7,11 @@ https://docs.nats.io/reference/reference-protocols/nats-protocol#hpub
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 
 from nats.aio.msg import Msg
 
+from sinks.answers import Answers
 from sinks.link import LinkError
 
 Publication = tuple[bytes, bytes, bytes]  # subject, headers (with their empty line), body
@@ -45,30 +45,15 @@ def command(publication: Publication, reply: bytes = b"") -> bytes:
     )
 
 
-class Answers:
-    """What is said to each message of a batch, None where nothing is yet. `complete`: done when
-    there is an answer to each. `subjects`: where they go.
-    """
+class Replies(Answers[Answer]):
+    """`subjects`: where the messages of the batch go."""
 
     def __init__(self, subjects: Sequence[str]) -> None:
+        super().__init__(len(subjects))
         self.subjects = subjects
-        self.given: list[Answer | None] = [None] * len(subjects)
-        self.complete: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._missing = len(subjects)
-        if not subjects:
-            self.complete.set_result(None)
 
-    def give(self, position: int, answer: Answer) -> None:
-        """The first answer to a message counts."""
-        if self.given[position] is not None:
-            return
-        self.given[position] = answer
-        self._missing -= 1
-        if not self._missing and not self.complete.done():
-            self.complete.set_result(None)
-
-    def fail(self, error: LinkError, *, first: int = 0, subject: str | None = None) -> None:
-        """The answer to all that have none, from `first` on and on this subject (in lower case)."""
-        for position in range(first, len(self.subjects)):
-            if subject is None or self.subjects[position].lower() == subject:
+    def fail(self, error: LinkError, subject: str | None = None) -> None:
+        """The answer to all that have none, on this subject (in lower case)."""
+        for position, about in enumerate(self.subjects):
+            if subject is None or about.lower() == subject:
                 self.give(position, error)

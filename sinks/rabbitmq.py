@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
 
 from aiormq.exceptions import (
     AMQPError,
@@ -23,7 +23,8 @@ from schemas.delivery import Delivered, Health, Message, Outcome, Retry
 from schemas.envelope import claim, envelope, trace_parent, wire_name
 from schemas.sink_config import RabbitmqConfig, SinkConfig
 from sinks.amqp import AmqpPeer, Place, broker_text, connect
-from sinks.amqp_channel import Publisher, Topology
+from sinks.amqp_channel import Confirmed, Publisher, Topology
+from sinks.amqp_frames import Content, Properties
 from sinks.base import Context, Sink
 from sinks.flight import Flight, grounded
 from sinks.link import Link, LinkError
@@ -31,6 +32,7 @@ from sinks.link import Link, LinkError
 BATCH_SIZE, PARALLEL = 128, 4
 # RabbitMQ 4 takes no more unless told to, and closes the channel over it.
 LARGEST_BODY = 16 * 1024 * 1024 - 4096
+DELIVERED = Delivered()
 UNROUTED = Retry(reason="it routed the message to no queue")
 BLOCKED = "it takes no messages now: it is short of memory or disk"
 NOTHING = "no RabbitMQ to publish to: set `uri` here, or RABBITMQ_URI on the server"
@@ -53,6 +55,7 @@ class RabbitmqSink:
         self.parallel = config.concurrency or PARALLEL
         self._timeout = config.timeout or context.timeout
         self._topology = Topology.of(config)
+        self._properties = lru_cache(256)(self._named)  # one per event name: they are few
         self._uri = config.uri or context.server_wide.get("rabbitmq", {}).get("uri", "")
         self._place = "RabbitMQ"
         self._link: Link[AmqpPeer] | None = None
@@ -121,18 +124,12 @@ class RabbitmqSink:
             return [self._retry(self._silence())] * len(batch)
         except (AMQPError, OSError, RuntimeError) as error:  # RuntimeError: closed in between
             return [self._retry(broker_text(error))] * len(batch)
-        tasks = {
-            i: self._publish(publisher, message)
-            for i, message in enumerate(batch)
-            if message.event.name not in refused
-        }
-        await self._confirm(publisher, list(tasks.values()), deadline)
-        return [
-            self._outcome(message, tasks[i])
-            if i in tasks
-            else self._retry(refused[message.event.name])
-            for i, message in enumerate(batch)
-        ]
+        sent = [message for message in batch if message.event.name not in refused]
+        contents = [self._content(message) for message in sent]
+        answers = await self._confirmed(publisher, contents, deadline)
+        outcomes = (self._outcome(*one) for one in zip(sent, answers, strict=True))
+        reasons = (refused.get(message.event.name) for message in batch)
+        return [next(outcomes) if why is None else self._retry(why) for why in reasons]
 
     async def _prepared(self, events: set[str]) -> tuple[Publisher, dict[str, str]]:
         """A channel to publish these events on, and why some of them cannot be.
@@ -148,7 +145,9 @@ class RabbitmqSink:
             if publisher is None or publisher.connection is not peer.connection:
                 self._declared.clear()
             if publisher is None or not publisher.serves(peer.connection):
-                publisher = self._publisher = await Publisher.open(peer.connection)
+                publisher = self._publisher = await Publisher.open(
+                    peer.connection, self._topology.exchange
+                )
             refusals = await self._topology.declare(peer.connection, events - self._declared)
             self._declared |= events - refusals.fatal.keys()
             self._unmade = {e: r for e, r in self._unmade.items() if e not in events}
@@ -172,30 +171,27 @@ class RabbitmqSink:
             self._place = str(Place.parse(self._uri))
         return self._link
 
-    def _publish(self, publisher: Publisher, message: Message) -> asyncio.Task[object]:
+    def _content(self, message: Message) -> Content:
         event = message.event
         trace = message.traceparent or trace_parent(
             event.id, f"{message.delivery_id}/{message.attempt}"
         )
-        properties = Basic.Properties(
-            content_type="application/json",
-            delivery_mode=2,
+        properties = self._properties(event.name, event.instance).written(
+            ident=event.id,
+            attempt=message.attempt,
+            trace=trace,
             message_id=message.dedupe_id,
-            timestamp=event.received_at,
-            app_id=self._context.user_agent,
-            headers={
-                "event": wire_name(event.name, self._config.naming),
-                "instance": event.instance,
-                "id": event.id,
-                "attempt": message.attempt,
-                "traceparent": trace,
-            },
+            second=int(event.received_at.timestamp()),
         )
         body = self._body(message)
         if len(body) > LARGEST_BODY:
             url = self._context.claim_url(event.tenant, event.id)
             body = self._body(message, claim(url, len(event.data)))
-        return publisher.publish(body, self._topology.exchange, event.name, properties)
+        return Content(event.name, message.dedupe_id, properties, body)
+
+    def _named(self, name: str, instance: str) -> Properties:
+        wire = wire_name(name, self._config.naming)
+        return Properties(wire, instance, self._context.user_agent)
 
     def _body(self, message: Message, data: bytes | None = None) -> bytes:
         return envelope(
@@ -207,21 +203,22 @@ class RabbitmqSink:
             gap=message.gap,
         )
 
-    async def _confirm(
-        self, publisher: Publisher, tasks: list[asyncio.Task[object]], deadline: float
-    ) -> None:
-        """Wait until every task has ended; whatever makes the channel doubtful ends it."""
-        if not tasks:
-            return
-        left = deadline - asyncio.get_running_loop().time()
+    async def _confirmed(
+        self, publisher: Publisher, contents: list[Content], deadline: float
+    ) -> list[Confirmed | None]:
+        """Publish, and wait for what is said to each. Whatever makes the channel doubtful ends
+        it.
+        """
+        answers = publisher.publish(contents)
         try:
-            _, late = await asyncio.wait(tasks, timeout=max(left, 0.0))
+            async with asyncio.timeout_at(deadline):
+                await answers.complete
+        except TimeoutError:
+            self._give_up(publisher)
         except asyncio.CancelledError:
             self._give_up(publisher)
             raise
-        if late or any(map(_is_odd, tasks)):
-            self._give_up(publisher)
-            await asyncio.gather(*late, return_exceptions=True)
+        return answers.given
 
     def _give_up(self, publisher: Publisher) -> None:
         if self._publisher is publisher:
@@ -231,13 +228,13 @@ class RabbitmqSink:
         self._giving_up.add(task)
         task.add_done_callback(self._giving_up.discard)
 
-    def _outcome(self, message: Message, task: asyncio.Task[object]) -> Outcome:
+    def _outcome(self, message: Message, error: Confirmed | None) -> Outcome:
         """What the end of a publish means."""
-        if task.cancelled():
+        if isinstance(error, Basic.Ack):
+            return DELIVERED
+        if error is None or isinstance(error, asyncio.CancelledError):
             return self._retry(self._silence())
-        error, name = task.exception(), message.event.name
-        if error is None:
-            return Delivered()
+        name = message.event.name
         if isinstance(error, PublishError | ChannelNotFoundEntity):
             self._declared.clear()
             if name in self._unmade:
@@ -259,10 +256,3 @@ class RabbitmqSink:
         if reason.startswith("PRECONDITION_FAILED - inequivalent"):
             hint = " (configure the sink as it is, or delete it)"
         return Retry(reason=f"{self._place}: {reason}{hint}"[:600], counts=counts)
-
-
-def _is_odd(task: asyncio.Task[object]) -> bool:
-    """Whether a publish ended in a way that no broker causes: our bug, or one of the library."""
-    if not task.done() or task.cancelled() or (error := task.exception()) is None:
-        return False
-    return not isinstance(error, AMQPError | OSError)
