@@ -26,11 +26,26 @@ class Delivery:
 
 def kiwify(number: int, secret: str = SECRET) -> Delivery:
     """A paid Kiwify order with an id of its own."""
+    return _kiwify({"order_id": f"order-{number:06d}"}, secret)
+
+
+STORY = ("pix_created", "order_approved", "order_refunded", "chargeback")
+
+
+def kiwify_story(number: int, secret: str = SECRET) -> Delivery:
+    """What happens to an order, of which four in a row are told: its ordering key is `key-…`."""
+    told = {
+        "order_id": f"key-{number // len(STORY):06d}",
+        "order_ref": f"order-{number:06d}",
+        "webhook_event_type": STORY[number % len(STORY)],
+    }
+    return _kiwify(told, secret)
+
+
+def _kiwify(told: dict[str, str], secret: str) -> Delivery:
     sample = samples.load("kiwify/order_approved")
-    value = json.loads(sample.body)
-    value["order_id"] = f"order-{number:06d}"
     draft = sample.signed(secret, 0)
-    draft.body = json.dumps(value, ensure_ascii=False).encode()
+    draft.body = json.dumps(json.loads(sample.body) | told, ensure_ascii=False).encode()
     BY_SLUG["kiwify"].scheme.sign(draft)
     return Delivery(draft.body, draft.headers, f"?signature={draft.query['signature']}")
 

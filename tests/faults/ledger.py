@@ -20,12 +20,15 @@ UNFINISHED = ("pending", "retrying", "delivering")
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One copy of an event that a receiver took. `at`: monotonic seconds."""
+    """One copy of an event that a receiver took. `at`: monotonic seconds. `key`: of several orders
+    that are one to the gateway, and have an order among themselves.
+    """
 
     order: str
     event_id: str
     at: float
     seq: int = 0
+    key: str = ""
 
 
 @dataclass(slots=True)
@@ -124,7 +127,7 @@ class Ledger:
 
 
 def out_of_order(arrivals: Sequence[Arrival]) -> list[Arrival]:
-    """Those whose first copy came after a later event of the same key. `order` is the key here."""
+    """Those whose first copy came after a later event of the same key."""
     latest: dict[str, int] = {}
     seen: set[str] = set()
     late = []
@@ -132,9 +135,9 @@ def out_of_order(arrivals: Sequence[Arrival]) -> list[Arrival]:
         if arrival.event_id in seen:
             continue
         seen.add(arrival.event_id)
-        if arrival.seq < latest.get(arrival.order, 0):
+        if arrival.seq < latest.get(arrival.key, 0):
             late.append(arrival)
-        latest[arrival.order] = max(arrival.seq, latest.get(arrival.order, 0))
+        latest[arrival.key] = max(arrival.seq, latest.get(arrival.key, 0))
     return late
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from itertools import count, cycle
 from typing import Any
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from tests.e2e.deliveries import SECRET, kiwify
+from tests.e2e.deliveries import SECRET, Delivery, kiwify
 from tests.e2e.program import Program
 from tests.faults.ledger import Ledger
 
@@ -29,7 +29,14 @@ class Provider:
     that were answered as known already; `first`: as new.
     """
 
-    def __init__(self, programs: Sequence[Program], ingest_url: str, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        programs: Sequence[Program],
+        ingest_url: str,
+        ledger: Ledger,
+        make: Callable[[int], Delivery] = kiwify,
+    ) -> None:
+        self._make = make
         self._next = cycle(programs)
         self.path = urlsplit(ingest_url).path
         self._ledger = ledger
@@ -48,7 +55,7 @@ class Provider:
     async def tell(self, number: int, program: Program | None = None) -> int:
         """Tell one order once; gives the status, 0 when no answer came."""
         program = program or next(self._next)
-        made = kiwify(number)
+        made = self._make(number)
         url = program.url + self.path + made.query
         try:
             within = aiohttp.ClientTimeout(total=self.waits)
@@ -125,12 +132,15 @@ async def providing(
     sink_url: str,
     ledger: Ledger,
     instance: str = INSTANCE,
+    make: Callable[[int], Delivery] = kiwify,
     **sink: Any,
 ) -> AsyncIterator[Provider]:
-    """A provider of a shop whose events go to `sink_url`; the programs run, over one store."""
+    """A provider of a shop whose events go to `sink_url`; the programs run, over one store. `make`:
+    what it tells of each number.
+    """
     await programs[0].webhook(instance, sink_url, **sink)
     shop = await programs[0].install("kiwify", instance, SECRET)
-    provider = Provider(programs, shop["ingest_url"], ledger)
+    provider = Provider(programs, shop["ingest_url"], ledger, make)
     try:
         for program in programs:
             await _knows(program, shop["ingest_url"])

@@ -1,16 +1,19 @@
 """The process is killed, stopped or asked to end, under load: rows 6 and 7, and kill -9."""
 
 import asyncio
+import random
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 
 import apsw
 import pytest
 
+from tests.e2e.deliveries import STORY, kiwify_story
 from tests.e2e.program import Program
 from tests.faults.conftest import Nodes, Scene
-from tests.faults.ledger import Arrival
+from tests.faults.ledger import Arrival, out_of_order
 from tests.faults.witness import take
 from tests.sinks.receiver import until
 
@@ -41,6 +44,33 @@ async def test_kill_9_in_mid_load_and_a_restart(node: Program, scene: Scene) -> 
     note = "one node, under load"
     scene.report("kill -9", await scene.audit(node), tries=tries, recovery=recovery, note=note)
     scene.must_be_within(recovery, 5)
+
+
+@pytest.mark.fault(3)
+async def test_kill_9_keeps_the_order_of_each_key(node: Program, scene: Scene) -> None:
+    """Also across the retries of a receiver that does not take everything at once."""
+    await node.start()
+    provider = await scene.provider(node, make=kiwify_story, ordered=True)
+    chance = random.Random(3)
+
+    async def takes_most(_: Arrival) -> int:
+        return 503 if chance.random() < 0.1 else 200
+
+    scene.witness.behave = takes_most
+    tries, each = scene.pick(2, 10), scene.pick(60, 200)
+    async with provider.busy(posters=8):
+        for _ in range(tries):
+            await provider.acknowledges(each)
+            with scene.ledger.fault():
+                await node.kill()
+                await node.start()
+    await scene.all_arrived()
+    arrivals = scene.witness.arrivals
+    assert not out_of_order(arrivals)
+    keys = Counter(arrival.key for arrival in {a.event_id: a for a in arrivals}.values())
+    assert sum(count == len(STORY) for count in keys.values()) > each / len(STORY)
+    note = f"ordered sink, {len(keys)} keys, {scene.witness.refused} refused: order kept"
+    scene.report("kill -9", await scene.audit(node), tries=tries, note=note)
 
 
 @pytest.mark.fault(3)

@@ -11,6 +11,7 @@ from tests.faults.ledger import Arrival
 from tests.sinks.receiver import Receiver
 
 ORDER = re.compile(rb"order-\d+")
+KEY = re.compile(rb"key-\d+")
 SEQ = re.compile(rb'"seq":(\d+)')
 
 Behaviour = Callable[[Arrival], Awaitable[int]]
@@ -40,12 +41,13 @@ class Witness(Receiver):
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.content.read()
-        order, seq = ORDER.search(body), SEQ.search(body)
+        order, key, seq = ORDER.search(body), KEY.search(body), SEQ.search(body)
         arrival = Arrival(
             order=order.group().decode() if order else "",
             event_id=request.headers["webhook-id"],
             at=time.monotonic(),
             seq=int(seq.group(1)) if seq else 0,
+            key=key.group().decode() if key else "",
         )
         status = await self.behave(arrival)
         if status < 300:
