@@ -8,8 +8,7 @@ import asyncio
 import os
 import random as random_module
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import NamedTuple
 
@@ -25,7 +24,7 @@ from gateway.api.cors import admit, answer_preflights
 from gateway.api.headers import protect
 from gateway.api.open_door import refuse_strangers
 from gateway.api.router import ROUTES
-from gateway.background import Errands, forever
+from gateway.background import Errands
 from gateway.bootstrap import Keys
 from gateway.callers import Callers
 from gateway.chats import Chats
@@ -44,6 +43,7 @@ from gateway.jobs import Jobs
 from gateway.journal import Journal
 from gateway.key_sets import KeySets
 from gateway.key_use import KeyUse
+from gateway.lifetime import drain, start, stop
 from gateway.metrics import Metrics
 from gateway.models import Tenant
 from gateway.oauth_refresh import REFRESH
@@ -54,7 +54,6 @@ from gateway.portal.mount import mount as mount_portal
 from gateway.pressure import Pressure
 from gateway.provider_work import ProviderWork, open_provider_work
 from gateway.replay import Replays
-from gateway.retention import Ages, Retention
 from gateway.security import EVERYTHING, Principal, digest
 from gateway.services import SERVICES, Services
 from gateway.settings import Settings, SettingsError
@@ -67,9 +66,6 @@ from gateway.store.registry import Registry
 from gateway.version import VERSION
 from schemas.errors import ConflictError, StoreUnavailableError
 
-DRAIN_SECONDS = 13.0  # for what is in flight; with everything after it less than 25 s
-REFRESH_SECONDS = 6.0  # for providers that were asked for a token
-FLUSH_SECONDS = 2.0
 READ_AGAIN = 1.0  # seconds until a change that could not be read is read again
 
 
@@ -84,7 +80,7 @@ def build(settings: Settings, keys: Keys) -> web.Application:
     register(app, ROUTES)
     app.cleanup_ctx.append(partial(_run, settings, keys))
     mount_portal(app)
-    app.on_shutdown.append(_drain)
+    app.on_shutdown.append(drain)
     app.on_response_prepare.extend((admit, protect))
     return app
 
@@ -109,11 +105,11 @@ async def _run(settings: Settings, keys: Keys, app: web.Application) -> AsyncIte
     try:
         services = await wire(settings, keys, store, metrics, ids)
         app[SERVICES] = services
-        tasks = _start(services)
+        tasks = start(services)
         try:
             yield
         finally:
-            await _stop(services, tasks)
+            await stop(services, tasks)
     finally:
         await store.close()
 
@@ -260,48 +256,6 @@ async def _load(directory: Directory) -> None:
         await directory.refresh("tenant", DEFAULT_TENANT)
 
 
-def _start(services: Services) -> list[asyncio.Task[None]]:
-    """Begin the background work of this process."""
-    loop = asyncio.get_running_loop()
-    services.store.listen(partial(_deliveries_heard, services))
-    services.directory.on_change(partial(_configured, services))
-    services.alarm_sources.attach(services.notices, services.standing, services.drift)
-    services.dispatcher.start()
-    services.dispatcher.wake()
-    work: dict[str, Callable[[], Awaitable[None]]] = {
-        "circuits": services.circuits.run,
-        "alarms": services.alarms.run,
-        "alarms.backlog": partial(
-            services.alarm_sources.watch,
-            services.dispatcher,
-            services.settings.alert_backlog_age,
-        ),
-        "pressure": services.pressure.watch,
-        "jobs": services.jobs.run,
-        "drift": services.drift.run,
-        "key_use": services.key_use.run,
-        "callers": services.callers.run,
-        "retention": _retention(services).run,
-        "polls": services.polls.ensure_all,
-        "subscriptions": services.subscriptions.ensure_all,
-        "refreshes": services.refreshes.ensure_all,
-        "checks": services.checks.ensure_all,
-        "standing": services.standing.watch,
-        "push.tell": services.hub.tell,
-        "push.repeat": services.hub.repeat,
-        "push.watch": services.hub.watch,
-    }
-    return [loop.create_task(forever(name, run)) for name, run in work.items()]
-
-
-def _retention(services: Services) -> Retention:
-    settings = services.settings
-    ages = Ages(
-        all=settings.retention_days, payloads=settings.payload_days, seen=settings.dedupe_days
-    )
-    return Retention(services.store, services.registry, ages, services.ids, wall_clock)
-
-
 def _config_heard(directory: Directory, errands: Errands, topic: str, payload: str) -> None:
     """Something was configured somewhere."""
     if topic == "config":
@@ -318,50 +272,3 @@ async def _read(directory: Directory, payload: str) -> None:
             await asyncio.sleep(READ_AGAIN)
         else:
             return
-
-
-def _deliveries_heard(services: Services, topic: str, _payload: str) -> None:
-    """Deliveries are due that this process did not store."""
-    if topic == "deliveries":
-        services.dispatcher.wake()
-
-
-def _configured(services: Services, kind: str, ident: str) -> None:
-    """An installation that may want to be polled, or its token to be renewed."""
-    installation = services.directory.installation(ident) if kind == "installation" else None
-    if installation is None:
-        services.provider_api.forget(ident)
-    else:
-        services.errands.run("poll.ensure", services.polls.ensure(installation))
-        services.errands.run("subscribe.ensure", services.subscriptions.ensure(installation))
-        services.errands.run("refresh.ensure", services.refreshes.ensure(installation))
-        services.errands.run("check.ensure", services.checks.ensure(installation))
-
-
-async def _drain(app: web.Application) -> None:
-    """Refuse what is new while what is in flight ends; send listeners away, who would not go."""
-    services = app[SERVICES]
-    services.pressure.draining = True
-    await services.hub.close()
-    if services.socket_io is not None:
-        await services.socket_io.close()
-
-
-async def _stop(services: Services, tasks: list[asyncio.Task[None]]) -> None:
-    services.pressure.draining = True
-    await services.jobs.close()
-    await services.dispatcher.stop(DRAIN_SECONDS)
-    await services.refreshes.close(REFRESH_SECONDS)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    await services.errands.close()
-    await services.circuits.close()
-    with suppress(TimeoutError):  # what is not written are counters of the last seconds
-        async with asyncio.timeout(FLUSH_SECONDS):
-            await services.drift.flush()
-            await services.key_use.flush()
-            await services.alarms.close()
-    await services.egress.close()
-    if services.tracing is not None:
-        await asyncio.to_thread(services.tracing.close)
