@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from schemas.delivery import Health, Message, Outcome
 from schemas.events import StoredEvent
@@ -17,8 +17,7 @@ from schemas.sink_config import SinkConfig
 from sinks.link import Links
 
 
-@dataclass(slots=True, frozen=True)
-class HttpAnswer:
+class HttpAnswer(NamedTuple):
     """A response, its body cut off at the limit that was asked for. Header names in lower case."""
 
     status: int

@@ -23,7 +23,7 @@ from schemas.expression import Expression
 from schemas.sink_config import SinkConfig, WebhookConfig, is_secret_name
 from sinks import http_outcome, media
 from sinks.base import Context, HttpError, Sink
-from sinks.signing import bearer, secret_key, signature
+from sinks.signing import bearer, seal, sealed, secret_key
 
 PARALLEL = 8
 MEDIA_TRIES = 3  # then the event goes out with the URL alone
@@ -48,7 +48,7 @@ class WebhookSink:
         self._config, self._context = config, context
         self.parallel = config.concurrency or PARALLEL
         self._url = lru_cache(256)(self._url_for)  # one per event name, and those are few
-        self._keys = tuple((secret_key(secret), end) for secret, end in config.secrets)
+        self._keys = tuple((seal(secret_key(secret)), end) for secret, end in config.secrets)
         self._template = Expression(config.template) if config.template else None
         custom = dict(config.headers)
         names = {name.lower(): name for name in custom}
@@ -65,7 +65,7 @@ class WebhookSink:
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
-        self._last = Health(state="unknown")
+        self._last: int | str | None = None  # the status of the last attempt, or what went wrong
 
     def __repr__(self) -> str:
         return f"WebhookSink({self._config.id})"
@@ -87,7 +87,12 @@ class WebhookSink:
 
     def health(self) -> Health:
         """What the last attempt told."""
-        return self._last
+        last = self._last
+        if last is None:
+            return Health(state="unknown")
+        if isinstance(last, str):
+            return Health(state="failing", detail={"error": last})
+        return Health(state="ok" if 200 <= last < 300 else "failing", detail={"status": last})
 
     async def close(self) -> None:
         """See `sinks.base.Sink.close`."""
@@ -118,31 +123,30 @@ class WebhookSink:
                 limit=http_outcome.KEPT_BYTES,
             )
         except HttpError as error:
-            self._last = Health(state="failing", detail={"error": error.kind})
+            self._last = error.kind
             return http_outcome.of_failure(error, Exchange(request_headers=shown))
         outcome = http_outcome.of_answer(answer, http_outcome.recorded(shown, answer), now)
-        good = 200 <= answer.status < 300
-        self._last = Health(state="ok" if good else "failing", detail={"status": answer.status})
+        self._last = answer.status
         return outcome
 
     async def _body(self, message: Message) -> bytes:
         """The bytes to sign."""
+        wanted = self._config.webhook_base64
+        data = await self._media(message) if wanted else media.without_base64(message.event)
         body = envelope(
             message.event,
             naming=self._config.naming,
             server_url=self._context.server_url,
             apikey=self._config.shown_apikey,
             destination=self._config.url,
-            data=await self._data(message),
+            data=data,
             gap=message.gap,
         )
         if self._template is None:
             return body
         return codec.dumps(self._template.made(codec.loads(body)))
 
-    async def _data(self, message: Message) -> bytes | None:
-        if not self._config.webhook_base64:
-            return media.without_base64(message.event)
+    async def _media(self, message: Message) -> bytes | None:
         try:
             return await media.with_base64(
                 message.event,
@@ -170,7 +174,7 @@ class WebhookSink:
         }
         keys = [key for key, end in self._keys if end is None or now < end]
         if keys:
-            headers["webhook-signature"] = signature(keys, event.id, seconds, body)
+            headers["webhook-signature"] = sealed(keys, event.id, seconds, body)
         return headers
 
     @staticmethod
