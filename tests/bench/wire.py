@@ -140,19 +140,28 @@ class Load:
         if not self.open:
             self.done.set()
 
+    def expect(self, sent: int) -> None:
+        """That so many were answered, all with 200: else a rate of them would be a lie."""
+        assert self.bad == 0, f"{self.bad} deliveries were refused"
+        assert self.good == sent, f"{sent - self.good} deliveries were not answered"
+
     async def run(self, port: int) -> float:
-        """Seconds it took."""
+        """Seconds it took until all were taken."""
         loop = asyncio.get_running_loop()
         started = time.perf_counter()
         for _ in range(self.connections):
             self.open += 1
             await loop.create_connection(lambda: Sender(self), "127.0.0.1", port)
         await asyncio.wait_for(self.done.wait(), 120)
-        return time.perf_counter() - started
+        seconds = time.perf_counter() - started
+        self.expect(len(self.requests))
+        return seconds
 
 
 async def paced(requests: Iterable[bytes], port: int, rate: float, connections: int = 32) -> Load:
-    """Open loop: each request at its time, whatever became of the one before."""
+    """Open loop: each request at its time, whatever became of the one before. Its latency counts
+    from then, also when no connection was free.
+    """
     load = Load([], connections)
     idle: asyncio.Queue[Sender] = asyncio.Queue()
 
@@ -170,19 +179,22 @@ async def paced(requests: Iterable[bytes], port: int, rate: float, connections: 
         for _ in range(connections)
     ]
     started = time.perf_counter()
-    for number, request in enumerate(requests):
-        pause = started + number / rate - time.perf_counter()
+    sent = 0
+    for sent, request in enumerate(requests, 1):
+        due = started + (sent - 1) / rate
+        pause = due - time.perf_counter()
         if pause > 0:
             await asyncio.sleep(pause)
         sender = await idle.get()
         assert sender.transport
-        sender.sent_at = time.perf_counter()
+        sender.sent_at = due
         sender.transport.write(request)
     while idle.qsize() < connections:
         await asyncio.sleep(0.01)
     for sender in made:
         assert sender.transport
         sender.transport.close()
+    load.expect(sent)
     return load
 
 
