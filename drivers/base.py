@@ -177,9 +177,7 @@ def _storable_event(event: Event) -> Event:
 
 def can_call(driver: Driver, grant: Grant) -> bool:
     """Whether the installation has what the provider's API asks for."""
-    return driver.api is not None and all(
-        grant.credentials.get(name) for name in driver.api.credentials
-    )
+    return driver.api is not None and bool(driver.api.used(grant.credentials))
 
 
 def _body_key(body: bytes) -> str:

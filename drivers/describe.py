@@ -116,9 +116,11 @@ class Api:
     """How to call the provider's API for one installation.
 
     `credentials`: the names of which all must be known before anything is called (`access_token`,
-    or user and password). `authorize`: the headers of a call, from credentials (with `access_token`
-    after a login or OAuth). `login`: the request that turns credentials into a token, and `token`
-    reads its answer (given the time of it); None where the credentials are used as they are.
+    or user and password); or all of `login_with`, where that is another way. `authorize`: the
+    headers of a call, from credentials (with `access_token` after a login or OAuth). `login`: the
+    request that turns credentials into a token, and `token` reads its answer (given the time of
+    it); None where the credentials are used as they are. `login_refused`: statuses by which it
+    refuses them, beside 401 and 403.
     `per_minute`: the provider's documented limit; `burst`: calls that may come at once, where it
     says more than a second's worth. `needs`: the requests still wanted before a
     delivery can be normalized, given what is already there. `probe`: a cheap call that proves the
@@ -140,6 +142,15 @@ class Api:
     query: Callable[[Mapping[str, str]], Mapping[str, str]] | None = None
     refusal: Callable[[Any], str | None] | None = None
     webhooks: Webhooks | None = None
+    login_with: tuple[str, ...] = ()
+    login_refused: tuple[int, ...] = (400, 422)  # as RFC 6749, section 5.2, has it
+
+    def used(self, known: Mapping[str, str]) -> tuple[str, ...]:
+        """The names of the credentials that calls are made with; () where they do not suffice."""
+        for names in (self.credentials, self.login_with):
+            if names and all(known.get(name) for name in names):
+                return names
+        return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -288,7 +288,11 @@ DRIVER = Driver(
     parse=parse,
     secret_fields=("origin_secret", "origin", "api_key", "originSecret"),
     available_settings=SETTINGS,
-    credentials=(Credential(name="access_token", label="Personal access token"),),
+    credentials=(
+        Credential(name="access_token", label="Personal access token"),
+        Credential(name="client_id", label="Client ID", secret=False),
+        Credential(name="client_secret", label="Client secret"),
+    ),
     api=API,
     oauth=OAUTH,
     supported_events=tuple(

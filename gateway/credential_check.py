@@ -281,5 +281,4 @@ def _is_quiet(installation: Installation) -> bool:
 
 def can_ask(driver: Driver, installation: Installation) -> bool:
     """Whether it has what the provider's API wants."""
-    known = installation.known_credentials
-    return driver.api is not None and all(known.get(n) for n in driver.api.credentials)
+    return driver.api is not None and bool(driver.api.used(installation.known_credentials))

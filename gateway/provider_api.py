@@ -147,8 +147,9 @@ class ProviderApi:
         if api is None:
             raise ApiError(f"{driver.name} has no API here", permanent=True)
         one = await self._access.ready(installation)
-        missing = [name for name in api.credentials if not one.known_credentials.get(name)]
-        if missing:  # they were there when this work was begun
+        known = one.known_credentials
+        if not api.used(known):  # they were there when this work was begun
+            missing = [name for name in api.credentials if not known.get(name)]
             raise ApiError(f"the installation has no {', '.join(missing)} any more")
         newest: _Refusal | None = None
         for version in self._turns.of(one):
@@ -261,7 +262,7 @@ class ProviderApi:
         answer = await self._request(
             installation, fetch, {"Accept": "application/json", **fetch.headers}, within
         )
-        if answer.status in {400, 422}:  # how token endpoints say 401, RFC 6749, section 5.2
+        if answer.status in api.login_refused:
             raise ApiError(f"{fetch.name}: HTTP {answer.status}", unauthorized=True)
         try:
             return api.token(self._read(installation, answer, fetch), self._moment())

@@ -128,12 +128,13 @@ def _refusal(answer: HttpAnswer, told: Any, moment: datetime) -> ApiError:
 
 
 def _explained(told: Any) -> str:
-    """The provider's own words, as RFC 6749 or Bling have them."""
+    """The provider's own words, as RFC 6749, Bling or Eduzz have them."""
     if not isinstance(told, dict):
         return ""
     error = told.get("error")
     inner = error if isinstance(error, dict) else told | {"type": error}
-    words = (inner.get("type"), inner.get("error_description") or inner.get("description"))
+    about = (inner.get(name) for name in ("error_description", "description", "message"))
+    words = (inner.get("type"), next(filter(None, about), None))
     said = ": ".join(word for word in words if isinstance(word, str) and word)
     shown = "".join(c if c.isprintable() else " " for c in said)[:MOST_TOLD]
     return f" ({shown})" if shown else ""

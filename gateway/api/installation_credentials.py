@@ -24,7 +24,7 @@ async def proven(call: Call, driver: Driver, wanted: Installation) -> dict[str, 
         unknown = await call.services.checks.prove(driver, wanted)
     except ApiError as error:
         message = f"{driver.name} refuses these credentials ({error.reason})"
-        names = driver.api.credentials if driver.api else ()
+        names = driver.api.used(wanted.known_credentials) if driver.api else ()
         details = tuple(Detail(f"credentials.{name}", message) for name in names)
         raise InvalidError(message, code="credentials_refused", details=details) from None
     return noted(wanted.info, unknown)

@@ -142,7 +142,8 @@ def _want_shop(settings: dict[str, Any], driver: Driver, faults: Faults) -> None
 def needs_oauth(driver: Driver, credentials: dict[str, str]) -> bool:
     """Whether the provider's owner must grant access before anything works."""
     given = credentials.keys() & {SECRET, "access_token"}
-    return driver.oauth is not None and not given
+    logs_in = driver.api is not None and bool(driver.api.used(credentials))
+    return driver.oauth is not None and not given and not logs_in
 
 
 def checked_settings(

@@ -1,4 +1,4 @@
-"""Connecting an account of Eduzz: by its OAuth, by a personal token, or for webhooks alone."""
+"""An account of Eduzz: by its OAuth, a personal token, an application, or for webhooks alone."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,7 +9,7 @@ from drivers import BY_SLUG
 from gateway.provider_api import ApiError
 from tests.api.owner import Owner
 from tests.api.rig import Api, eventually
-from tests.provider_apis.oauth import CLIENT_SECRET, Eduzz, Grant, authority
+from tests.provider_apis.oauth import CLIENT_ID, CLIENT_SECRET, Eduzz, Grant, authority
 
 TOKEN = "edzpap_personal-token-of-these-tests"
 WEBHOOK_KEY = "a-key-of-the-webhook-panel"
@@ -65,7 +65,7 @@ async def test_a_code_that_is_worth_nothing(producer: Owner) -> None:
     shown = await producer.looks_at(made)
 
     assert (shown["status"], bool(shown["auth_url"])) == ("error", True)
-    assert shown["reason"].startswith("the code gave no token: HTTP 404")
+    assert shown["reason"].startswith("the code gave no token: HTTP 404 (Token not found")
 
 
 async def test_the_clients_secret_is_no_webhook_key(producer: Owner) -> None:
@@ -91,6 +91,22 @@ async def test_a_personal_token_is_proven_when_it_is_set(producer: Owner) -> Non
     wrong = await by_hand(producer, access_token="another", secret=WEBHOOK_KEY)
     assert set(wrong.faults) == {"credentials.access_token"}
     assert "Eduzz refuses these credentials (account: HTTP 401)" in wrong.body["message"]
+
+
+async def test_an_application_gets_a_token_for_its_own_account(producer: Owner) -> None:
+    client = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
+    made = (await by_hand(producer, **client)).data
+    assert (made["status"], made["auth_url"]) == ("active", None)
+    assert [form["grant_type"] for form in producer.provider.asked] == ["client_credentials"]
+    assert made["credentials"]["client_id"] == CLIENT_ID
+    assert CLIENT_SECRET not in str(made)
+    assert (await ask(producer, made))["id"] == "1"
+    # A token that was taken back is got again.
+    producer.provider.access.clear()
+    assert (await ask(producer, made))["id"] == "1"
+
+    wrong = await by_hand(producer, **client | {"client_secret": "another"})
+    assert set(wrong.faults) == {"credentials.client_id", "credentials.client_secret"}
 
 
 async def test_a_token_that_is_taken_back_is_found_out_though_nobody_uses_it(

@@ -39,6 +39,7 @@ def api_of(driver: Driver) -> Api:
     ("driver", "url"),
     [
         (cakto.DRIVER, "https://api.cakto.com.br/public_api/token/"),
+        (eduzz.DRIVER, "https://accounts-api.eduzz.com/oauth/token"),
         (hotmart.DRIVER, "https://api-sec-vlc.hotmart.com/security/oauth/token"),
         (kiwify.DRIVER, "https://public-api.kiwify.com/v1/oauth/token"),
     ],
@@ -54,6 +55,14 @@ def test_a_login_presents_the_client_and_gives_a_token(driver: Driver, url: str)
     assert (sent["client_id"], sent["client_secret"]) == (["id&1"], ["s=1"])
     token = api.token({"access_token": "t-1", "expires_in": 3600}, NOW)
     assert (token.access_token, token.expires_at) == ("t-1", NOW + timedelta(hours=1))
+
+
+def test_an_api_is_called_with_what_is_known() -> None:
+    used = api_of(eduzz.DRIVER).used
+    assert used({"access_token": "t"}) == ("access_token",)
+    assert used({"client_id": "i", "client_secret": "s"}) == ("client_id", "client_secret")
+    assert used({"client_id": "i", "secret": "s"}) == ()
+    assert api_of(cakto.DRIVER).used({"client_id": "i"}) == ()
 
 
 def test_a_token_of_eduzz_never_ends_and_says_whose_it_is() -> None:

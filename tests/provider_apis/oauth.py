@@ -246,13 +246,22 @@ class Eduzz(Authority):
 
     def form(self, request: web.Request, body: bytes) -> dict[str, str]:
         if request.content_type != "application/json":
-            raise RefusalError(400, {"message": "invalid body"})
+            form = super().form(request, body)
+            assert form["grant_type"] == "client_credentials"
+            return form
         told: dict[str, str] = json.loads(body)
+        assert told["grant_type"] == "authorization_code"
         return told
 
+    def check_client(self, request: web.Request, form: Mapping[str, str]) -> None:
+        if (form["client_id"], form["client_secret"]) != (CLIENT_ID, CLIENT_SECRET):
+            raise RefusalError(404, {"message": "App not found", "code": "ERR_APP"})
+
     def granted(self, form: Mapping[str, str]) -> Grant:
+        if form["grant_type"] == "client_credentials":
+            return Grant("", None)
         found = self.codes.pop(form.get("code", ""), None)
-        if form["grant_type"] != "authorization_code" or not form["redirect_uri"] or not found:
+        if not form["redirect_uri"] or not found:
             raise RefusalError(404, {"message": "Token not found", "code": "ERR_TOKEN"})
         return found
 

@@ -10,7 +10,6 @@ from aiohttp import web
 from yarl import URL
 
 from drivers import BY_SLUG
-from drivers.base import Driver
 from gateway import samples
 from gateway.portal.door import Opening
 from gateway.portal.fields import errors_of
@@ -177,7 +176,7 @@ async def _shown(page: Page, status: int, error: RequestError | None = None) -> 
         one=one,
         driver=driver,
         polls=bool(known and known.polls),
-        rotates=_api_names(known),
+        rotates=known.api.used(one["credentials"]) if known and known.api else (),
         oauth=bool(known and known.oauth),
         credentials=credentials,
         settings=settings,
@@ -187,12 +186,6 @@ async def _shown(page: Page, status: int, error: RequestError | None = None) -> 
         error=error,
         errors=_errors(error),
     )
-
-
-def _api_names(driver: Driver | None) -> list[str]:
-    """The credentials that the provider's API is called with, those that can be typed."""
-    named = {known.name for known in driver.credentials} if driver else set()
-    return [n for n in driver.api.credentials if n in named] if driver and driver.api else []
 
 
 async def _driver(page: Page, slug: str) -> Any:
