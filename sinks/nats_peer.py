@@ -192,11 +192,12 @@ class NatsPeer:
                 await asyncio.wait([self._gone], timeout=CLOSE_SECONDS)
                 raise LinkError(self._farewell())
             self._transport.writelines(chunk)
-            try:
-                async with asyncio.timeout(STUCK_SECONDS):
-                    await self._transport.drain()
-            except TimeoutError:
-                self._jam()
+            for _ in range(2):  # the first half may have passed while this process stood still
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(STUCK_SECONDS / 2):
+                        await self._transport.drain()
+                        return
+            self._jam()
 
     async def flush(self, seconds: float) -> None:
         """Wait until the server has read everything so far. Raises LinkError."""
