@@ -124,15 +124,17 @@ def interpret(
 ) -> Receipt:
     """The receipt of a verified delivery; also for renormalizing, enriched and polled ones."""
     told: dict[str, Any] = {"body": body, "headers": headers}
-    key = _body_key(verified.inbound.body)
+    key: str | None = None
     try:
-        key = storable(driver.delivery_key(verified) or key)
+        given = driver.delivery_key(verified)
+        key = storable(given) if given else _body_key(verified.inbound.body)
         fetches = driver.api.needs(verified) if has_api and driver.api and driver.api.needs else ()
         if fetches:
             return Receipt(outcome="enriching", delivery_key=key, fetches=fetches, **told)
         events = tuple(map(_storable_event, driver.normalize(verified)))
         settles = tuple(map(storable, driver.settles(verified))) if driver.settles else ()
     except _MISREAD as error:
+        key = key or _body_key(verified.inbound.body)
         return _quarantined(error, delivery_key=key, **told)
     outcome: Outcome = "accepted" if events else "ignored"
     return Receipt(outcome=outcome, delivery_key=key, events=events, settles=settles, **told)

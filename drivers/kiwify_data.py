@@ -191,10 +191,20 @@ def _partners(body: dict[str, Any]) -> list[Partner]:
     ]
 
 
+_KEPT = (
+    "sale_type",
+    "product_type",
+    "store_id",
+    "created_at",
+    "updated_at",
+    "approved_date",
+    "refunded_at",
+)
+
+
 def _leftovers(body: dict[str, Any], source: dict[str, Any]) -> dict[str, Any]:
     """Among them the dates as they came: nobody has said which zone they are in."""
-    names = "sale_type product_type store_id created_at updated_at approved_date refunded_at"
-    kept = {k: body.get(k) for k in names.split()} | {k: source.get(k) for k in ("s1", "s2", "s3")}
+    kept = {k: body.get(k) for k in _KEPT} | {k: source.get(k) for k in ("s1", "s2", "s3")}
     kept["net"] = dig(body, "Commissions", "my_commission")
     kept["subscription_started_at"] = dig(body, "Subscription", "start_date")
     return leftovers(kept)

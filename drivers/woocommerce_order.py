@@ -265,9 +265,10 @@ def payments(order: Mapping[str, Any], head: Order, plugins: Mapping[str, Any]) 
     title = text(first(order.get("payment_method_title"), legacy.get("method_title")))
     if slug is None and title is None:
         return []
-    boletos = [v for k, v in _texts(plugins) if "boleto" in k or "billet" in k]
-    codes = [v for _, v in _texts(plugins) if v.startswith(EMV)]
-    pictures = [v for k, v in _texts(plugins) if "pix" in k and _is_url(v)]
+    texts = [(k.lower(), v.strip()) for k, v in plugins.items() if isinstance(v, str)]
+    boletos = [v for k, v in texts if "boleto" in k or "billet" in k]
+    codes = [v for _, v in texts if v.startswith(EMV)]
+    pictures = [v for k, v in texts if "pix" in k and _is_url(v)]
     return [
         Payment(
             id=text(order.get("transaction_id")),
@@ -281,10 +282,6 @@ def payments(order: Mapping[str, Any], head: Order, plugins: Mapping[str, Any]) 
             gateway=slug,
         )
     ]
-
-
-def _texts(plugins: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [(k.lower(), v.strip()) for k, v in plugins.items() if isinstance(v, str)]
 
 
 def _is_url(value: str) -> bool:
