@@ -19,7 +19,7 @@ from gateway.directory import Directory
 from gateway.journal import Journal
 from gateway.lane import LONGEST_SEND, Clocks, Lane
 from gateway.settling import Settler, log_attempt, settlement, word
-from gateway.store.base import EventLog, Leased
+from gateway.store.base import EventLog, Lease, Leased
 from gateway.tracing import Tracing
 from schemas.delivery import Delivered, Outcome, Rejected
 from schemas.errors import StoreUnavailableError
@@ -61,8 +61,8 @@ class Options:
     """What the dispatcher is told. `schedule`: seconds between tries. `random`: in [0, 1).
 
     `disable(sink, reason)`: a sink wants nothing any more. `recovered(sink)`: it works again.
-    `gone(sink)`: deliveries wait for a sink that is not configured. `leased_for(seconds)`: the ids
-    of deliveries whose lease this node took longer ago. `lost(n)`: so many results came too late.
+    `gone(sink)`: deliveries wait for a sink that is not configured. `leased_for(seconds)`: the
+    leases this node took longer ago. `lost(n)`: so many results came too late.
     `died(kind)`: a delivery was given up.
     """
 
@@ -72,7 +72,7 @@ class Options:
     disable: Callable[[str, str], Coroutine[Any, Any, None]]
     recovered: Callable[[str], Coroutine[Any, Any, None]]
     gone: Callable[[str], Coroutine[Any, Any, None]]
-    leased_for: Callable[[float], Awaitable[Sequence[str]]]
+    leased_for: Callable[[float], Awaitable[Sequence[Lease]]]
     processes: Callable[[], Awaitable[int]]
     circuits: Circuits
     observe: Callable[[str, str, float, float], None]
@@ -98,7 +98,7 @@ class Dispatcher:
         self._clocks, self._options = clocks, options
         self._lanes: dict[str, Lane] = {}
         self._retired: set[Lane] = set()
-        self._strays: set[str] = set()  # as it looked the last time
+        self._strays: set[Lease] = set()  # as it looked the last time
         self._passed_over: dict[str, float] = {}  # sinks not to look at until then
         self._settler = Settler(event_log, self.wake, options.lost, options.crash)
         self._errands = Errands()
@@ -187,13 +187,13 @@ class Dispatcher:
         for item in leased:
             lane = None if self._stopping else self._lane_of(item.sink_id)
             if lane is None:
-                self._settler.give_back((item.id,))
+                self._settler.give_back((item.lease,))
             else:
                 lane.offer((item,))
 
-    def disown(self, ids: Iterable[str]) -> None:
+    def disown(self, leases: Iterable[Lease]) -> None:
         """Give back leases that this process may hold without having the deliveries."""
-        self._settler.give_back(ids)
+        self._settler.give_back(leases)
 
     def waits(self, sink_id: str) -> None:
         """A delivery to this sink was stored without a lease: claim it as soon as there is room."""
@@ -225,7 +225,7 @@ class Dispatcher:
 
     def give_back(self, lane: Lane, leased: Iterable[Leased]) -> None:
         """See lane.Results."""
-        self._settler.give_back([item.id for item in leased])
+        self._settler.give_back([item.lease for item in leased])
 
     def has_room(self, lane: Lane) -> None:
         """See lane.Results."""
@@ -370,7 +370,8 @@ class Dispatcher:
         """
         known = self._known()
         leased = await self._options.leased_for(STRAY_SECONDS)
-        strays = set(leased) - known - self._known()
+        known |= self._known()
+        strays = {lease for lease in leased if lease[0] not in known}
         # Seen twice: one that was leased a moment ago, and is on its way to us, looks old when
         # somebody sets the clock just then.
         lost, self._strays = strays & self._strays, strays

@@ -21,6 +21,7 @@ from gateway.ids import Ulids
 from gateway.models import Installation
 from gateway.routing import document, targets
 from gateway.store.base import (
+    BORN,
     Append,
     Appended,
     EventLog,
@@ -229,7 +230,7 @@ class Intake:
             return await self._log.append(item)
         except InDoubtError:
             # If they are there, this process holds their leases and nobody else would send them.
-            leased = (d.id for e in item.events for d in e.deliveries if d.leased)
+            leased = ((d.id, BORN) for e in item.events for d in e.deliveries if d.leased)
             self._dispatcher.disown(leased)
             raise
 
@@ -248,7 +249,7 @@ class Intake:
                 leased.append(
                     Leased(
                         id=delivery.id,
-                        token=1,
+                        token=BORN,
                         sink_id=delivery.sink_id,
                         attempts=0,
                         replay=0,

@@ -14,7 +14,7 @@ from structlog.typing import FilteringBoundLogger
 
 from gateway import log
 from gateway.retry import next_delay
-from gateway.store.base import EventLog, Leased, Settlement
+from gateway.store.base import EventLog, Lease, Leased, Settlement
 from schemas.delivery import AttemptRecord, Delivered, Outcome, Rejected, Retry
 from schemas.errors import StoreUnavailableError
 from schemas.sink_config import SinkConfig
@@ -128,7 +128,7 @@ class Settler:
     ) -> None:
         self._log, self._wake, self._lost, self._crash = event_log, wake, lost, crash
         self._results: list[Settlement] = []
-        self._returned: list[str] = []
+        self._returned: list[Lease] = []
         self._writing: list[Settlement] = []
         self._now, self._hurry = asyncio.Event(), asyncio.Event()
         self._wanted = False
@@ -142,14 +142,18 @@ class Settler:
             self._hurry.set()
         self._now.set()
 
-    def give_back(self, ids: Iterable[str]) -> None:
+    def give_back(self, leases: Iterable[Lease]) -> None:
         """Take in leases that are not used."""
-        self._returned.extend(ids)
+        self._returned.extend(leases)
         self._now.set()
 
     def ids(self) -> set[str]:
         """The deliveries whose result is not written yet, or that are being given back."""
-        return {*(r.id for r in self._results), *(r.id for r in self._writing), *self._returned}
+        return {
+            *(r.id for r in self._results),
+            *(r.id for r in self._writing),
+            *(i for i, _ in self._returned),
+        }
 
     def end(self) -> None:
         """Let `run` return once everything is written."""

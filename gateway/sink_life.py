@@ -9,7 +9,7 @@ from collections.abc import Callable
 from gateway import log
 from gateway.alerts import Notice, Notices
 from gateway.directory import Directory
-from gateway.store.base import Database, Store
+from gateway.store.base import Database, Lease, Store
 from schemas.errors import ConflictError
 
 SLICE = 500
@@ -31,7 +31,7 @@ WHERE id IN (
 RETURNING id
 """
 LEASED = """
-SELECT id FROM deliveries WHERE state = 'leased' AND owner = $1 AND updated_at < $2
+SELECT id, token FROM deliveries WHERE state = 'leased' AND owner = $1 AND updated_at < $2
 """
 
 
@@ -99,11 +99,11 @@ class SinkLife:
             count = await cancel_pending(self._store.database, sink_id)
             log.get().warning("sink.gone", sink_id=sink_id, count=count)
 
-    async def leased_for(self, seconds: float) -> list[str]:
-        """Deliveries whose lease this process took at least so many seconds ago."""
+    async def leased_for(self, seconds: float) -> list[Lease]:
+        """The leases that this process took at least so many seconds ago."""
         before = await self._store.database.now() - int(seconds * 1_000_000)
         rows = await self._store.database.fetch(LEASED, self._store.log.node, before)
-        return [row[0] for row in rows]
+        return [(row[0], row[1]) for row in rows]
 
     async def processes(self) -> int:
         """How many processes are alive, this one included."""

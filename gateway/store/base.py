@@ -46,7 +46,7 @@ class NewInbound:
 class NewDelivery:
     """One event for one sink. `leased`: born with this node's lease, which sends it from memory.
     `ordered`: the sink wants the events of one key one after the other (such a delivery is never
-    born leased). A delivery born leased has token 1.
+    born leased). A delivery born leased has token BORN.
     """
 
     id: str
@@ -141,6 +141,10 @@ class Appended:
     lost: bool = False
 
 
+Lease = tuple[str, int]  # a delivery's id, and the token it was leased under
+BORN = 1  # the token of one that was born leased
+
+
 @dataclass(slots=True, kw_only=True)
 class Leased:
     """A delivery this node may send now. `attempts`: tries already made. `replay`: how often it was
@@ -157,6 +161,11 @@ class Leased:
     replay: int
     event: StoredEvent
     gap: bool = False
+
+    @property
+    def lease(self) -> Lease:
+        """What is given back when it is not sent."""
+        return (self.id, self.token)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -227,9 +236,9 @@ class EventLog(Protocol):
         were freed.
         """
 
-    async def release(self, ids: Sequence[str] | None = None) -> None:
-        """Give back leases that were not used: all of this node's, jobs too, without ids. No try is
-        counted.
+    async def release(self, leases: Sequence[Lease] | None = None) -> None:
+        """Give back leases that were not used: all of this node's, jobs too, without `leases`. No
+        try is counted. One that was taken anew meanwhile, under another token, stays.
         """
 
     async def put_job(self, job: NewJob) -> None:

@@ -20,7 +20,7 @@ async def work(store: Store, seen: Counter[tuple[str, int]], done: set[str]) -> 
     while claimed := await store.log.claim({"sink-a": 50, "sink-b": 50}):
         seen.update((leased.id, leased.token) for leased in claimed)
         back, kept = split(claimed)
-        await store.log.release([leased.id for leased in back])
+        await store.log.release([leased.lease for leased in back])
         lost = await store.log.settle([delivered(leased) for leased in kept])
         assert not lost
         done |= {leased.id for leased in kept}

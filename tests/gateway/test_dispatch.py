@@ -13,10 +13,12 @@ import pytest
 from aiohttp import web
 
 from gateway import dispatch
-from gateway.store.base import Leased, Settlement
+from gateway.store.base import Lease, Leased, Settlement
 from gateway.store.sqlite.connection import Tuning
 from tests.gateway.pipeline import answering, ids, pipeline, reaches
 from tests.sinks.receiver import Receiver, receiving, until
+
+LEASES = "SELECT id, token FROM deliveries WHERE state = 'leased'"
 
 
 @contextmanager
@@ -258,12 +260,12 @@ async def test_a_claim_on_its_way_is_no_lost_lease_though_the_clock_is_set(
     """Between its commit and its answer, it looks old to whoever asks by the clock as it was."""
     committed, looked = asyncio.Event(), asyncio.Event()
 
-    async def looks_old_once(_: float) -> list[str]:
+    async def looks_old_once(_: float) -> list[Lease]:
         if not committed.is_set() or looked.is_set():
             return []
-        rows = await line.store.database.fetch("SELECT id FROM deliveries WHERE state = 'leased'")
+        rows = await line.store.database.fetch(LEASES)
         looked.set()
-        return [row[0] for row in rows]
+        return [(row[0], row[1]) for row in rows]
 
     async with pipeline(tmp_path, lease_seconds=0.3, leased_for=looks_old_once) as line:
         claim = line.store.log.claim

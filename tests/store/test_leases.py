@@ -139,7 +139,7 @@ async def test_a_lost_lease_changes_nothing(store: Store, make: Maker) -> None:
     await asyncio.gather(*(log.append(make.sent("sink-a")) for _ in range(4)))
     leased = await claim_all(log, "sink-a")
     released, *others = leased
-    await log.release([released.id])
+    await log.release([released.lease])
     [again] = await claim_all(log, "sink-a")
     fake = Settlement(id="01kdx0nosuchdelivery000000", token=1, state="dead", attempt=attempt())
     stale = delivered(released, attempt=attempt(response_body=b"stale"))
@@ -256,7 +256,7 @@ async def test_closing_gives_leases_back(rig: Rig, make: Maker) -> None:
 async def test_releasing_some_or_all(log: EventLog, make: Maker) -> None:
     await asyncio.gather(*(log.append(make.sent("sink-a")) for _ in range(3)))
     leased = await claim_all(log, "sink-a")
-    await log.release([leased[1].id])
+    await log.release([leased[1].lease])
     assert [one.id for one in await claim_all(log, "sink-a")] == [leased[1].id]
 
     await log.release([])
@@ -265,11 +265,27 @@ async def test_releasing_some_or_all(log: EventLog, make: Maker) -> None:
     assert [one.id for one in await claim_all(log, "sink-a")] == [one.id for one in leased]
 
 
+async def test_what_is_given_back_twice_is_not_taken_from_who_has_it_by_now(
+    store: Store, make: Maker
+) -> None:
+    """As when the commit of a release was never answered, and it is done again."""
+    log = store.log
+    await log.append(make.sent("sink-a"))
+    [first] = await claim_all(log, "sink-a")
+    await log.release([first.lease])
+    [again] = await claim_all(log, "sink-a")
+
+    await log.release([first.lease])
+
+    assert await claim_all(log, "sink-a") == []
+    assert await log.settle([delivered(again)]) == frozenset()
+
+
 async def test_nobody_releases_for_others(rig: Rig, store: Store, make: Maker) -> None:
     mine = await held_by_a(store, make)
     other = await rig.neighbour(store)
 
-    await other.release([mine.id])
+    await other.release([mine.lease])
     await other.release()
 
     assert await store.log.settle([delivered(mine)]) == frozenset()

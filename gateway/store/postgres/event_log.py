@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from gateway.store.base import Append, Appended, Job, Leased, NewJob, Settlement
+from gateway.store.base import Append, Appended, Job, Lease, Leased, NewJob, Settlement
 from gateway.store.postgres import jobs, leases
 from gateway.store.postgres.append import Appends, JudgedError, Request, Verdict, request_of
 from gateway.store.postgres.append_sql import MARK, Statements
 from gateway.store.postgres.connections import TRIES, Connections, is_conflict
 from gateway.store.postgres.group_commit import GroupCommit, Limits
 from gateway.store.postgres.jobs import MICROSECONDS
+from gateway.store.postgres.leases import release as give_back
 from gateway.store.postgres.purge import Purge
 from gateway.store.postgres.settle import settle
 from schemas.errors import StoreUnavailableError
@@ -84,8 +85,8 @@ class PostgresLog:
     async def heartbeat(self) -> int:
         return await leases.beat(self._connections, self.node, self._lease_seconds, self._now)
 
-    async def release(self, ids: Sequence[str] | None = None) -> None:
-        await leases.release(self._connections, self.node, ids, self._now)
+    async def release(self, leases: Sequence[Lease] | None = None) -> None:
+        await give_back(self._connections, self.node, leases, self._now)
 
     async def put_job(self, job: NewJob) -> None:
         await self._jobs.submit(job, 1000 + len(job.doc))

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import asyncpg
 
-from gateway.store.base import Leased
+from gateway.store.base import Lease, Leased
 from gateway.store.postgres.connections import Connection, Connections
 from gateway.store.stored_event import COLUMNS, stored_event_from
 
@@ -120,7 +120,9 @@ SELECT owner FROM owners WHERE NOT EXISTS (SELECT 1 FROM nodes WHERE nodes.id = 
 FREE = """
 WITH freed AS MATERIALIZED (
     SELECT id FROM deliveries WHERE state = 'leased' AND owner = ANY($1::text[])
-    AND ($3::text[] IS NULL OR id = ANY($3::text[])) LIMIT $4 FOR UPDATE SKIP LOCKED)
+    AND ($3::text[] IS NULL
+        OR (id, token) IN (SELECT * FROM unnest($3::text[], $5::bigint[])))
+    LIMIT $4 FOR UPDATE SKIP LOCKED)
 UPDATE deliveries AS d SET state = 'pending', owner = NULL, updated_at = comporta_now($2)
 FROM freed WHERE d.id = freed.id RETURNING d.id"""
 FREE_JOBS = """
@@ -181,16 +183,17 @@ def _leased(row: asyncpg.Record) -> Leased:
 
 
 async def release(
-    connections: Connections, node: str, ids: Sequence[str] | None, now: int | None
+    connections: Connections, node: str, leases: Sequence[Lease] | None, now: int | None
 ) -> None:
     """Give back some of a node's deliveries, or all it holds, jobs included."""
-    if ids is None:
+    if leases is None:
         await _free(connections, [node], None, now)
         await connections.write(RELEASE_JOBS, node)
         return
-    left = set(ids)
+    left = dict(leases)
     for _ in range(RELEASES):
-        left -= await _free(connections, [node], list(left), now)
+        for ident in await _free(connections, [node], left, now):
+            del left[ident]
         if not left:
             return
         await asyncio.sleep(PAUSE)  # who claims just now may hold their rows, and then lets go
@@ -206,12 +209,15 @@ async def beat(connections: Connections, node: str, lease_seconds: float, now: i
 
 
 async def _free(
-    connections: Connections, owners: Sequence[str], ids: Sequence[str] | None, now: int | None
+    connections: Connections, owners: Sequence[str], some: Mapping[str, int] | None, now: int | None
 ) -> set[str]:
-    """Slice by slice, so that no transaction is long; gives those that are free now."""
+    """Slice by slice, so that no transaction is long; gives those that are free now. `some`: their
+    tokens by their ids.
+    """
     free: set[str] = set()
+    ids, tokens = (None, None) if some is None else (list(some), list(some.values()))
     while True:
-        freed = await connections.write(FREE, owners, now, ids, SLICE)
+        freed = await connections.write(FREE, owners, now, ids, SLICE, tokens)
         free.update(row[0] for row in freed)
         if len(freed) < SLICE:
             return free

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import orjson
 
-from gateway.store.base import Append, Appended, Job, Leased, NewJob, Settlement
+from gateway.store.base import Append, Appended, Job, Lease, Leased, NewJob, Settlement
 from gateway.store.sqlite import jobs, leases
 from gateway.store.sqlite.connection import MICROSECONDS
 from gateway.store.sqlite.leases import END_OF_TIME, Claim
+from gateway.store.sqlite.leases import release as give_back
 from gateway.store.sqlite.purge import Purge
 from gateway.store.sqlite.readers import Readers
 from gateway.store.sqlite.writer import Writer
@@ -83,7 +84,9 @@ class SqliteLog:
             found = map(stored_event_from, await self._readers.fetch(EVENTS, seqs))
             events = {event.seq: event for event in found}
         except BaseException:
-            await self.release([claim.id for claim in claims])  # nobody would send them
+            await self.release(
+                [(claim.id, claim.token) for claim in claims]
+            )  # nobody would send them
             raise
         await self._cancel([claim for claim in claims if claim.seq not in events])
         return [_leased(claim, events[claim.seq]) for claim in claims if claim.seq in events]
@@ -118,8 +121,8 @@ class SqliteLog:
             lambda sql, now: leases.beat(sql, now, self.node, self._lease_seconds)
         )
 
-    async def release(self, ids: Sequence[str] | None = None) -> None:
-        await self._writer.call(lambda sql, now: leases.release(sql, now, self.node, ids))
+    async def release(self, leases: Sequence[Lease] | None = None) -> None:
+        await self._writer.call(lambda sql, now: give_back(sql, now, self.node, leases))
 
     async def put_job(self, job: NewJob) -> None:
         await self._writer.call(lambda sql, now: jobs.put(sql, now, job), size=len(job.doc))

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from gateway.store.base import Lease
 from gateway.store.sqlite.connection import Sql
 
 END_OF_TIME = (1 << 63) - 1  # where an ordered delivery waits; the schema's trigger knows it, too
@@ -40,7 +41,8 @@ UPDATE deliveries SET state = 'pending', owner = NULL, updated_at = ?
 WHERE state = 'leased' AND owner = ?"""
 RELEASE_SOME = """
 UPDATE deliveries SET state = 'pending', owner = NULL, updated_at = ?
-WHERE state = 'leased' AND owner = ? AND id IN (SELECT value FROM json_each(?))"""
+FROM json_each(?) AS l WHERE deliveries.id = l.value ->> 0 AND deliveries.token = l.value ->> 1
+AND deliveries.state = 'leased' AND deliveries.owner = ?"""
 RELEASE_JOBS = "UPDATE jobs SET owner = NULL, attempts = attempts - 1 WHERE owner = ?"
 BEAT = """
 INSERT INTO nodes (id, seen_at, lease_seconds) VALUES (?, ?, ?)
@@ -107,13 +109,13 @@ def _lease(sql: Sql, now: int, node: str, claims: Sequence[Claim]) -> None:
         sql.run(LEASE, (node, now, ids))
 
 
-def release(sql: Sql, now: int, node: str, ids: Sequence[str] | None) -> None:
+def release(sql: Sql, now: int, node: str, leases: Sequence[Lease] | None) -> None:
     """Give back some of a node's deliveries, or all it holds, jobs included."""
-    if ids is None:
+    if leases is None:
         sql.run(RELEASE, (now, node))
         sql.run(RELEASE_JOBS, (node,))
     else:
-        sql.run(RELEASE_SOME, (now, node, orjson.dumps(list(ids)).decode()))
+        sql.run(RELEASE_SOME, (now, orjson.dumps(list(leases)).decode(), node))
 
 
 def beat(sql: Sql, now: int, node: str, lease_seconds: float) -> int:
