@@ -30,6 +30,6 @@ def open_accounts(parts: Parts, intake: Intake, http: Http) -> Accounts:
     states = States(parts.keys.vault.derived(PURPOSE), now, os.urandom)
     endpoint = TokenEndpoint(http, AllowList.parse(settings.allow_targets), now)
     standing = Standing(directory, intake, parts.ids, now)
-    refreshes = Refreshes(parts.store, directory, endpoint, standing, parts.ids, now)
-    flow = OAuthFlow(directory, states, endpoint, standing, settings.base_url, now)
+    refreshes = Refreshes(parts, endpoint, standing)
+    flow = OAuthFlow(parts, states, endpoint, standing)
     return Accounts(flow, refreshes, standing)

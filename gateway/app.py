@@ -206,9 +206,7 @@ def _work(
     replays = Replays(parts, intake, dispatcher)
     deferral = Deferral(parts.history, directory, intake)
     inside = {DEFER: deferral.run, replays.kind: replays.run}
-    checks = CredentialChecks(
-        store, directory, providers.provider_api, accounts.standing, parts.ids, parts.now
-    )
+    checks = CredentialChecks(parts, providers.provider_api, accounts.standing)
     outside = {**providers.runners, REFRESH: accounts.refreshes.run, CHECK: checks.run}
     jobs = Jobs(store.log, store.database, inside | outside, outside=tuple(outside))
     return _Work(replays, jobs, checks)

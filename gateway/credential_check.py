@@ -11,21 +11,20 @@ from __future__ import annotations
 import json
 from base64 import urlsafe_b64decode
 from binascii import Error as Base64Error
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from drivers import BY_SLUG
 from drivers.base import Driver
-from gateway.directory import Directory
-from gateway.ids import Ulids
 from gateway.job_state import add_sooner
 from gateway.models import Installation
 from gateway.overlap import FELL_BACK, alive, versions
+from gateway.parts import Parts
 from gateway.provider_api import ApiError, ProviderApi
 from gateway.standing import Move, Standing
-from gateway.store.base import Job, NewJob, Store
+from gateway.store.base import Job, NewJob
 from schemas import codec
 from schemas.errors import NotFoundError
 
@@ -43,17 +42,10 @@ LONGEST_SLEEP = 86_400.0  # seconds, so that no clock has to be trusted for mont
 class CredentialChecks:
     """Runs the jobs of kind `check`. `now`: microseconds."""
 
-    def __init__(  # noqa: PLR0917 - parts of one composition root
-        self,
-        store: Store,
-        directory: Directory,
-        api: ProviderApi,
-        standing: Standing,
-        ids: Ulids,
-        now: Callable[[], int],
-    ) -> None:
-        self._store, self._directory, self._api = store, directory, api
-        self._standing, self._ids, self._now = standing, ids, now
+    def __init__(self, parts: Parts, api: ProviderApi, standing: Standing) -> None:
+        self._store, self._directory = parts.store, parts.directory
+        self._ids, self._now = parts.ids, parts.now
+        self._api, self._standing = api, standing
 
     async def prove(self, driver: Driver, installation: Installation) -> str | None:
         """Ask the provider whether it knows these credentials; they need not be stored yet. None

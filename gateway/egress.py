@@ -148,13 +148,13 @@ class Egress:
             connection = await self._connection(way, due)
         was_used = connection.used
         try:
-            return await self._once(way, connection, head, body, limit, due)
+            return await self._once(way, connection, head, body, limit=limit, due=due)
         except (AnswerError, ConnectionError) as error:
             unanswered = isinstance(error, ConnectionError) or error.unanswered
             if not (was_used and unanswered and repeatable):
                 raise
         connection = await self._connection(way, due, fresh=True)
-        return await self._once(way, connection, head, body, limit, due)
+        return await self._once(way, connection, head, body, limit=limit, due=due)
 
     async def _connection(self, way: _Way, due: float, *, fresh: bool = False) -> Connection:
         """One that may have to be waited for. Raises TimeoutError."""
@@ -165,8 +165,8 @@ class Egress:
             finally:
                 deadline.cancel()
 
-    async def _once(  # noqa: PLR0917 - as above
-        self, way: _Way, connection: Connection, head: bytes, body: bytes, limit: int, due: float
+    async def _once(
+        self, way: _Way, connection: Connection, head: bytes, body: bytes, *, limit: int, due: float
     ) -> HttpAnswer:
         try:
             connection.alarm.set(self._deadlines, due)

@@ -138,8 +138,8 @@ def authorization_url(
     return f"{page}{'&' if '?' in page else '?'}{urlencode(query)}"
 
 
-def code_request(  # noqa: PLR0917 - the parts of one request
-    oauth: OAuth, url: str, client: OAuthClient, callback: str, state: State, code: str
+def code_request(
+    oauth: OAuth, url: str, client: OAuthClient, *, callback: str, state: State, code: str
 ) -> Fetch:
     """Turns a code into a token."""
     form = {"grant_type": "authorization_code", "code": code}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +10,6 @@ from drivers import BY_SLUG
 from drivers.base import Driver
 from drivers.describe import OAuth, Token
 from gateway.changes import change
-from gateway.directory import Directory
 from gateway.driver_setup import OAuthClient, missing_for_oauth, oauth_client
 from gateway.models import Installation, Secret
 from gateway.oauth import (
@@ -24,6 +23,7 @@ from gateway.oauth import (
     used_up,
 )
 from gateway.oauth_refresh import kept
+from gateway.parts import Parts
 from gateway.provider_api import ApiError
 from gateway.standing import Move, Standing
 from gateway.token_endpoint import TokenEndpoint
@@ -36,18 +36,12 @@ USED = "this authorization was used already: begin it again"
 class OAuthFlow:
     """The executor of what drivers describe. `base_url`: our public URL. `now`: microseconds."""
 
-    def __init__(  # noqa: PLR0917 - parts of one composition root
-        self,
-        directory: Directory,
-        states: States,
-        endpoint: TokenEndpoint,
-        standing: Standing,
-        base_url: str,
-        now: Callable[[], int],
+    def __init__(
+        self, parts: Parts, states: States, endpoint: TokenEndpoint, standing: Standing
     ) -> None:
-        self._directory, self._states = directory, states
-        self._endpoint, self._standing = endpoint, standing
-        self._base_url, self._now = base_url, now
+        self._directory, self._now = parts.directory, parts.now
+        self._base_url = parts.settings.base_url
+        self._states, self._endpoint, self._standing = states, endpoint, standing
 
     def begin(self, installation: Installation) -> str:
         """A fresh URL at which the installation is authorised. Raises ConflictError saying what is
@@ -146,7 +140,7 @@ class OAuthFlow:
         try:
             callback = self._callback(driver)
             return await self._endpoint.exchange(
-                driver, one, client, callback, state, query["code"]
+                driver, one, client, callback=callback, state=state, code=query["code"]
             )
         except ApiError as error:
             raise ApiError(f"the code gave no token: {error.reason}", permanent=True) from None

@@ -10,7 +10,6 @@ cannot be written costs no token, and of an answer that a killed process did not
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -20,16 +19,15 @@ from drivers.base import Driver
 from drivers.describe import Token
 from gateway import log
 from gateway.changes import change
-from gateway.directory import Directory
 from gateway.driver_setup import oauth_client
-from gateway.ids import Ulids
 from gateway.intake import micros
 from gateway.job_state import LeaseLostError, add_sooner, keep_doc
 from gateway.models import Installation
+from gateway.parts import Parts
 from gateway.provider_api import ApiError
 from gateway.security import digest
 from gateway.standing import Move, Standing
-from gateway.store.base import Job, NewJob, Store
+from gateway.store.base import Job, NewJob
 from gateway.token_endpoint import TokenEndpoint
 from schemas import codec
 from schemas.errors import NotFoundError, StoreUnavailableError
@@ -98,18 +96,10 @@ class Held:
 class Refreshes:
     """Runs the jobs of kind `refresh`; implements `provider_api.Access`. `now`: microseconds."""
 
-    def __init__(  # noqa: PLR0917 - parts of one composition root
-        self,
-        store: Store,
-        directory: Directory,
-        endpoint: TokenEndpoint,
-        standing: Standing,
-        ids: Ulids,
-        now: Callable[[], int],
-    ) -> None:
-        self._store, self._directory = store, directory
+    def __init__(self, parts: Parts, endpoint: TokenEndpoint, standing: Standing) -> None:
+        self._store, self._directory = parts.store, parts.directory
         self._endpoint, self._standing = endpoint, standing
-        self._ids, self._now = ids, now
+        self._ids, self._now = parts.ids, parts.now
         self._asking: set[asyncio.Task[float | None]] = set()
 
     async def ensure(self, installation: Installation) -> None:

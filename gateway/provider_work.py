@@ -43,14 +43,10 @@ def open_provider_work(parts: Parts, intake: Intake, http: Http, access: Access)
     """Every part, over an open store."""
     api = ProviderApi(http, parts.now, time.monotonic, access)
     sweeper = Sweeper(intake, api)
-    settings, vault = parts.settings, parts.keys.vault
-    subscriptions = Subscriptions(
-        parts.store, parts.directory, api, vault, settings.base_url, parts.ids, parts.now
-    )
     return ProviderWork(
         provider_api=api,
         polls=Polls(parts, sweeper),
         enrichment=Enrichment(parts, intake, api),
         reconciler=Reconciler(parts, sweeper),
-        subscriptions=subscriptions,
+        subscriptions=Subscriptions(parts, api),
     )

@@ -17,14 +17,12 @@ from drivers.base import Driver
 from drivers.describe import Hook, HookWish, Webhooks
 from gateway import log
 from gateway.changes import change
-from gateway.directory import Directory
-from gateway.ids import Ulids
 from gateway.job_state import add_absent, hurried, stored_docs
 from gateway.jobs import DONE, Done
 from gateway.models import Installation, Secret, from_record, to_record
+from gateway.parts import Parts
 from gateway.provider_api import ApiError, ProviderApi
-from gateway.security import Vault
-from gateway.store.base import Job, NewJob, Record, Store
+from gateway.store.base import Job, NewJob, Record
 from gateway.subscription_rules import STATE, has_credentials, is_ours, wants, webhooks_of
 from gateway.sweep import MISREAD
 from schemas import codec
@@ -46,23 +44,12 @@ class Found(NamedTuple):
 
 
 class Subscriptions:
-    """Runs the jobs of kind `subscribe` and `unsubscribe`. `base_url`: ours, as providers see
-    it.
-    """
+    """Runs the jobs of kind `subscribe` and `unsubscribe`."""
 
-    def __init__(  # noqa: PLR0917 - parts of one composition root
-        self,
-        store: Store,
-        directory: Directory,
-        api: ProviderApi,
-        vault: Vault,
-        base_url: str,
-        ids: Ulids,
-        now: Callable[[], int],
-    ) -> None:
-        self._store, self._directory, self._api = store, directory, api
-        self._vault, self._base_url = vault, base_url
-        self._ids, self._now = ids, now
+    def __init__(self, parts: Parts, api: ProviderApi) -> None:
+        self._store, self._directory, self._api = parts.store, parts.directory, api
+        self._vault, self._base_url = parts.keys.vault, parts.settings.base_url
+        self._ids, self._now = parts.ids, parts.now
 
     async def ensure(self, installation: Installation) -> None:
         """Have the job look again when what it goes by has changed."""

@@ -54,11 +54,12 @@ class TokenEndpoint:
         except InvalidTargetError:
             return False
 
-    async def exchange(  # noqa: PLR0917 - what a code is worth depends on each
+    async def exchange(
         self,
         driver: Driver,
         installation: Installation,
         client: OAuthClient,
+        *,
         callback: str,
         state: State,
         code: str,
@@ -66,7 +67,8 @@ class TokenEndpoint:
         """The token that a code stands for."""
         oauth = _described(driver)
         url = self.url(oauth, installation)
-        return await self._ask(oauth, code_request(oauth, url, client, callback, state, code))
+        asked = code_request(oauth, url, client, callback=callback, state=state, code=code)
+        return await self._ask(oauth, asked)
 
     async def refresh(
         self, driver: Driver, installation: Installation, client: OAuthClient, refresh_token: str

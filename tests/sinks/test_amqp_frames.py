@@ -17,9 +17,16 @@ from sinks.amqp_frames import Content, Frames, Properties
 names = text(min_size=1, max_size=60)
 
 
-@given(names, names, names, names, integers(1, 2**31), integers(0, 2**32))
-def test_properties(  # noqa: PLR0917 - what a message varies in
-    event: str, instance: str, ident: str, trace: str, attempt: int, second: int
+@given(
+    event=names,
+    instance=names,
+    ident=names,
+    trace=names,
+    attempt=integers(1, 2**31),
+    second=integers(0, 2**32),
+)
+def test_properties(
+    *, event: str, instance: str, ident: str, trace: str, attempt: int, second: int
 ) -> None:
     written = Properties(event, instance, "Comporta/1").written(
         ident=ident,
