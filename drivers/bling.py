@@ -331,7 +331,7 @@ DRIVER = Driver(
     ),
     oauth=OAuth(
         authorize_url="https://www.bling.com.br/Api/v3/oauth/authorize",
-        token_url="https://www.bling.com.br/Api/v3/oauth/token",  # noqa: S106 — reason: an address
+        token_url="https://www.bling.com.br/Api/v3/oauth/token",  # noqa: S106 - an address
         redirect_uri="never",  # the one stored in the application
         client_auth="basic",
         token_headers=JWT,

@@ -20,7 +20,7 @@ from drivers.describe import OAUTH_SETTINGS, Api, Fetch, OAuth, Token, bearer, g
 from drivers.read import dig, text
 
 URL = "https://api.eduzz.com"
-TOKEN_URL = "https://accounts-api.eduzz.com/oauth/token"  # noqa: S105 — reason: an address
+TOKEN_URL = "https://accounts-api.eduzz.com/oauth/token"  # noqa: S105 - an address
 
 # Most installations have a webhook key alone, so that nothing of OAuth may be demanded of them.
 SETTINGS: Mapping[str, Mapping[str, Any]] = {

@@ -123,7 +123,7 @@ def email(value: Any) -> str | None:
 
 def customer(
     *,
-    id: Any = None,  # noqa: A002 — reason: the canonical name
+    id: Any = None,  # noqa: A002 - the canonical name
     name: Any = None,
     first_name: Any = None,
     last_name: Any = None,

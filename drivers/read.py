@@ -229,7 +229,7 @@ def _on_the_wall(time: datetime, zone: str) -> datetime:
 
 
 _START = datetime(1970, 1, 1, tzinfo=UTC)
-_WALL_START = datetime(1970, 1, 1)  # noqa: DTZ001 — reason: wall time is what has no zone
+_WALL_START = datetime(1970, 1, 1)  # noqa: DTZ001 - wall time is what has no zone
 
 
 def _written_instant(value: str, zone: str) -> datetime | None:

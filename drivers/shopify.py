@@ -274,7 +274,7 @@ DRIVER = Driver(
     ),
     oauth=OAuth(
         authorize_url="https://{shop}/admin/oauth/authorize",
-        token_url="https://{shop}/admin/oauth/access_token",  # noqa: S106 — reason: an address
+        token_url="https://{shop}/admin/oauth/access_token",  # noqa: S106 - an address
         scopes=("read_orders", "read_customers", "read_fulfillments"),
         scope_separator=",",
         shop=shop_of,

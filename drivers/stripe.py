@@ -236,7 +236,7 @@ DRIVER = Driver(
     ),
     oauth=OAuth(
         authorize_url="https://connect.stripe.com/oauth/authorize",
-        token_url="https://connect.stripe.com/oauth/token",  # noqa: S106 — reason: an address
+        token_url="https://connect.stripe.com/oauth/token",  # noqa: S106 - an address
         scopes=("read_only",),
         redirect_uri="authorize",
         # Not documented (https://docs.stripe.com/connect/oauth-reference), and taken: Nango sends
