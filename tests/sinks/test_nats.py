@@ -266,13 +266,14 @@ async def test_a_silent_server_is_not_fed_for_ever(rig: NatsRig) -> None:
     """With more than any buffer holds, and with somebody else's data in the way."""
     events = [an_event(i, data=b'"' + b"x" * 500_000 + b'"') for i in range(64)]
     messages = [a_message(event) for event in events]
-    sink = open_sink(rig.configured(timeout=1.5), rig.context)
+    sink = open_sink(rig.configured(timeout=3.0), rig.context)
     assert await sink.send(messages[:1]) == [Delivered()]
     await rig.freeze()
     try:
         async with asyncio.timeout(20):
             outcomes = await send_all(sink, messages)
-            assert all(isinstance(outcome, Retry) for outcome in outcomes)
+            reasons = {reason(outcome).partition(": ")[2] for outcome in outcomes}
+            assert reasons == {"it has stopped taking messages", "no acknowledgement within 3 s"}
             assert sink.health().state == "blocked"
             again = await send_all(sink, messages)
         assert all("stopped taking messages" in reason(outcome) for outcome in again)

@@ -10,6 +10,9 @@ import pytest
 
 from schemas.delivery import Delivered, Outcome, Retry
 from sinks import open_sink
+from sinks.amqp import connect
+from sinks.amqp_channel import Publisher
+from sinks.amqp_frames import Content
 from sinks.base import Context, HttpError, Sink
 from tests.services import RabbitMQ
 from tests.sinks.contract import opened, send_all
@@ -54,6 +57,23 @@ async def test_an_unknown_vhost_is_named(rabbit_rig: RabbitRig) -> None:
     [outcome] = await sink.send([a_message()])
     await sink.close()
     assert "vhost nowhere not found" in reason(outcome)
+
+
+async def test_a_channel_that_is_given_up_keeps_nobody_waiting(rabbit_rig: RabbitRig) -> None:
+    peer = await connect(uri_of(rabbit_rig.server), guard=None, ca_file="", name="test")
+    publisher = await Publisher.open(peer.connection, "")
+    await rabbit_rig.freeze()
+    try:
+        assert publisher.serves(peer.connection)
+        answers = publisher.publish([Content("nowhere", "1", b"\0\0", b"{}")])
+        assert not answers.complete.done()
+        publisher.spoil()
+        assert answers.complete.done()
+        assert answers.given == [None]
+        assert not publisher.serves(peer.connection)
+    finally:
+        await rabbit_rig.thaw()
+        await peer.close()
 
 
 async def test_a_memory_alarm_is_a_retry_and_ends(rabbit_rig: RabbitRig) -> None:
