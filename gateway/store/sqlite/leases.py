@@ -39,10 +39,12 @@ PARK = "UPDATE deliveries SET next_at = ? WHERE id IN (SELECT value FROM json_ea
 RELEASE = """
 UPDATE deliveries SET state = 'pending', owner = NULL, updated_at = ?
 WHERE state = 'leased' AND owner = ?"""
+# By id, however many others are leased.
 RELEASE_SOME = """
-UPDATE deliveries SET state = 'pending', owner = NULL, updated_at = ?
-FROM json_each(?) AS l WHERE deliveries.id = l.value ->> 0 AND deliveries.token = l.value ->> 1
-AND deliveries.state = 'leased' AND deliveries.owner = ?"""
+UPDATE deliveries SET state = 'pending', owner = NULL, updated_at = ?2
+WHERE id IN (SELECT value ->> 0 FROM json_each(?1))
+AND (id, token) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1))
+AND +state = 'leased' AND +owner = ?3"""
 RELEASE_JOBS = "UPDATE jobs SET owner = NULL, attempts = attempts - 1 WHERE owner = ?"
 BEAT = """
 INSERT INTO nodes (id, seen_at, lease_seconds) VALUES (?, ?, ?)
@@ -115,7 +117,7 @@ def release(sql: Sql, now: int, node: str, leases: Sequence[Lease] | None) -> No
         sql.run(RELEASE, (now, node))
         sql.run(RELEASE_JOBS, (node,))
     else:
-        sql.run(RELEASE_SOME, (now, orjson.dumps(list(leases)).decode(), node))
+        sql.run(RELEASE_SOME, (orjson.dumps(list(leases)).decode(), now, node))
 
 
 def beat(sql: Sql, now: int, node: str, lease_seconds: float) -> int:
