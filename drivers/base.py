@@ -194,7 +194,8 @@ def capped(value: Any) -> Any:
 
 def leftovers(kept: Mapping[str, Any]) -> dict[str, Any]:
     """What is worth keeping in `extra`, without its absent parts."""
-    told: dict[str, Any] = capped({k: v for k, v in kept.items() if v not in (None, "", [], {})})
+    # A zero and a no are told, too; asking for the truth first spares most values the comparisons.
+    told: dict[str, Any] = capped({k: v for k, v in kept.items() if v or v == 0})
     return told
 
 

@@ -142,7 +142,7 @@ def customer(
     elif first is None and last is None:
         first, _, rest = full.partition(" ")
         last = rest.strip() or None
-    result = Customer(
+    told = Customer(
         id=text(id),
         name=full,
         first_name=first,
@@ -153,7 +153,7 @@ def customer(
         phone=phone(phone_number, country),
         phone_raw=text(phone_number),
     )
-    return result if result != Customer() else None
+    return told if any(vars(told).values()) else None
 
 
 def country_code(value: Any) -> str | None:
