@@ -8,6 +8,7 @@ import pytest
 
 from gateway.egress import Egress
 from gateway.http1 import MOST_INTERIM, SLICE, Connection, Head
+from gateway.http_pool import Place
 from sinks.base import HttpError
 from tests.gateway.talk import CHUNKED, LAST, LOOPBACK, OK, get, saying
 from tests.sinks.receiver import receiving, talking, until
@@ -147,6 +148,14 @@ async def test_who_speaks_unasked_is_hung_up_on(egress: Egress) -> None:
         speak.set()
         async with asyncio.timeout(2):  # less than an idle connection is kept
             await let_go.wait()
+
+
+async def test_the_deadline_of_a_request_ends_with_it(egress: Egress) -> None:
+    """Else it would end the connection while it idles, or is somebody else's."""
+    async with talking(saying(OK)) as port:
+        await get(egress, port)
+        [(idle, _)] = egress._pool._sites[Place("127.0.0.1", port, tls=False)].idle
+        assert idle.alarm._deadlines is None
 
 
 async def test_a_large_body_arrives_whole(egress: Egress) -> None:
