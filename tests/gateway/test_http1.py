@@ -6,6 +6,7 @@ from hashlib import sha256
 
 import pytest
 
+from gateway.deadlines import Deadlines
 from gateway.egress import Egress
 from gateway.http1 import MOST_INTERIM, SLICE, Connection, Head
 from gateway.http_pool import Place
@@ -156,6 +157,17 @@ async def test_the_deadline_of_a_request_ends_with_it(egress: Egress) -> None:
         await get(egress, port)
         [(idle, _)] = egress._pool._sites[Place("127.0.0.1", port, tls=False)].idle
         assert idle.alarm._deadlines is None
+
+
+async def test_a_connection_that_is_lost_leaves_no_timer() -> None:
+    loop, deadlines = asyncio.get_running_loop(), Deadlines()
+    async with talking(saying(LAST)) as port:
+        _, connection = await loop.create_connection(Connection, "127.0.0.1", port)
+        connection.alarm.set(deadlines, loop.time() + 60)
+        await connection.exchange(b"POST / HTTP/1.1\r\n\r\n", b"", 10)
+        await until(lambda: connection._transport is None)
+        timer = connection.alarm._timer
+        assert timer is None or timer.cancelled()
 
 
 async def test_a_large_body_arrives_whole(egress: Egress) -> None:

@@ -169,6 +169,25 @@ async def test_who_waits_hears_of_a_connection_that_was_let_go() -> None:
     assert [answer.body for answer in answers] == [b"ok"] * 6
 
 
+async def test_the_wait_for_a_connection_is_part_of_the_deadline(egress: Egress) -> None:
+    async with talking(there) as port:
+
+        def ask(timeout: float) -> asyncio.Task[HttpAnswer]:
+            url = f"http://127.0.0.1:{port}/"
+            return asyncio.create_task(egress.request("POST", url, headers={}, timeout=timeout))
+
+        hung = [ask(60) for _ in range(2)]
+        await until(lambda: at(port) in egress._pool._sites)
+        site = egress._pool._sites[at(port)]
+        await until(lambda: site.busy == 2)
+        with pytest.raises(HttpError, match=r"within 0\.1 s"):
+            await ask(0.1)
+        assert not any(one.done() for one in hung)
+        for one in hung:
+            one.cancel()
+        await asyncio.gather(*hung, return_exceptions=True)
+
+
 async def test_places_that_refuse_stop_nobody_who_waits() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
