@@ -100,6 +100,11 @@ bench: setup services ## Measure throughput and latency against ceilings of this
 bench-quick: setup ## The same in about a minute
 	$(BIN)/python -m tests.bench --quick $(ARGS)
 
+.PHONY: bench-compiled
+bench-compiled: setup ## The same with the drivers that `make compile` left in build/compiled
+	@test -d build/compiled/drivers || { echo "nothing is compiled yet: make compile" >&2; exit 1; }
+	cd build/compiled && $(CURDIR)/$(BIN)/python -m tests.bench --quick $(ARGS)
+
 .PHONY: golden
 golden: setup ## Rewrite the events expected of every driver's samples; read the diff
 	$(BIN)/python -m tests.drivers.golden $(ARGS)

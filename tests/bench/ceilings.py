@@ -118,4 +118,5 @@ def bare_insert(folder: Path, body: bytes, count: int, batch: int) -> float:
 
 
 if __name__ == "__main__":
-    uvloop.run(bare_handler(int(sys.argv[1])))
+    run = asyncio.run if "asyncio" in sys.argv else uvloop.run
+    run(bare_handler(int(sys.argv[1])))

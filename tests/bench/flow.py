@@ -15,9 +15,10 @@ LANE = 8  # requests a webhook's lane has on their way
 
 async def ceilings(figures: Figures, count: int) -> None:
     """H and C, fresh each round, because the machine's speed drifts."""
-    async with side("tests.bench.ceilings") as port:
-        load = Load(orders("/hooks/kiwify/token", range(count)), CONNECTIONS)
-        figures.note(goals.H, count / await load.run(port))
+    for name, words in ((goals.H, ()), (goals.H_ASYNCIO, ("asyncio",))):
+        async with side("tests.bench.ceilings", *words) as port:
+            load = Load(orders("/hooks/kiwify/token", range(count)), CONNECTIONS)
+            figures.note(name, count / await load.run(port))
     async with side("tests.bench.wire") as port:
         body = kiwify(1, SECRET).body * 2  # about an envelope's size
         figures.note(goals.C, await bare_client(port, body, count, LANE))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from tests.bench.figures import Figures, Goal
 
 H = "H: bare aiohttp handler, requests/s"
+H_ASYNCIO = "the same on asyncio's own loop, requests/s"
 C = "C: bare aiohttp client, requests/s"
 N = "N: bare nats-py publish, messages/s"
 R = "R: bare aio-pika confirms, messages/s"

@@ -22,10 +22,10 @@ WARM = 500
 
 
 @asynccontextmanager
-async def side(module: str) -> AsyncIterator[int]:
-    """A far side in a process of its own; gives its port."""
+async def side(module: str, *words: str) -> AsyncIterator[int]:
+    """A far side in a process of its own, told `words`; gives its port."""
     port = free_port()
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", module, str(port))
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", module, str(port), *words)
     try:
         async with asyncio.timeout(10):
             while True:
