@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from gateway.deadlines import APART, Alarm, Deadlines
+from gateway.deadlines import APART, MOST_LATE, Alarm, Deadlines
 from gateway.egress import Egress
 from schemas.target import AllowList
 from sinks.base import HttpError
@@ -117,3 +117,9 @@ async def test_a_request_begun_while_the_last_ones_end_is_due_is_left_alone() ->
     alarm.set(deadlines, due)
     await until(lambda: bool(rung))
     assert rung[0] >= due
+
+
+async def test_however_many_end_at_once_none_is_held_up_for_long() -> None:
+    deadlines = Deadlines()
+    latest = max(deadlines.turn() for _ in range(10_000))
+    assert latest <= asyncio.get_running_loop().time() + MOST_LATE

@@ -269,6 +269,27 @@ async def test_what_was_used_last_is_used_again(pool: Pool) -> None:
         pool.give(at(port), newer)
 
 
+async def test_nobody_reuses_more_than_its_share_of_a_full_place(pool: Pool) -> None:
+    async with talking(there) as port:
+        held = [await pool.take(at(port), "many") for _ in range(FAIR_SHARE)]
+        free = await pool.take(at(port), "few")
+        pool.give(at(port), keep(free), "few")
+        assert pool.reuse(at(port), "many") is None
+        assert pool.reuse(at(port), "few") is free
+        for connection, user in ((free, "few"), *((one, "many") for one in held)):
+            pool.give(at(port), connection, user)
+
+
+async def test_a_place_is_forgotten_with_its_last_connection(pool: Pool) -> None:
+    async with talking(there) as port:
+        only = await pool.take(at(port))
+        pool.give(at(port), keep(only))
+        assert pool.reuse(at(port)) is only
+        only.close()
+        pool.give(at(port), only)
+        assert not pool._sites
+
+
 async def test_what_was_hung_up_on_is_not_used_again(egress: Egress) -> None:
     async with talking(saying(OK, hang_up=True)) as port:
         for _ in range(3):
