@@ -1,5 +1,6 @@
 """Throughput: what one process takes in, and what it takes through to a webhook."""
 
+import asyncio
 import time
 
 from tests.bench import goals
@@ -10,6 +11,7 @@ from tests.bench.wire import Load
 from tests.e2e.deliveries import SECRET, kiwify
 from tests.e2e.program import Program
 
+HEARD = 1.0  # seconds in which every process hears of what was configured
 LANE = 8  # requests a webhook's lane has on their way
 
 
@@ -49,6 +51,7 @@ async def through(figures: Figures, running: Program, count: int, name: str) -> 
         far, first = Far(running.session, port), int(time.time() * 1000) % 10**9
         await running.webhook("bench", far.url)
         path = await installed(running)
+        await asyncio.sleep(HEARD)
         await Load(orders(path, range(first, first + WARM)), CONNECTIONS).run(running.port)
         await far.arrived(WARM)
         await far.clear()
