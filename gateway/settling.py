@@ -21,7 +21,7 @@ from schemas.sink_config import SinkConfig
 
 PAUSE = 0.5  # seconds between two tries to write
 SOON = 1.0  # seconds; a retry that is due sooner wants a claim of its own
-GATHER = 0.01  # seconds in which results gather after a batch, unless somebody waits for one
+GATHER = 0.05  # seconds in which results gather after a batch, unless somebody waits for one
 OUR_DELAY = 5.0  # seconds after trouble of our own, and up to as much again
 
 

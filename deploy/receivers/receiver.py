@@ -43,7 +43,9 @@ class Receiver(BaseHTTPRequestHandler):
         event = json.loads(body)
         # Put it into a queue or table of yours and answer at once. The id is the same on every
         # try: what you have already is a repetition.
-        print(event["id"], event["event"], flush=True)
+        print(
+            f"{event['id']} {event['event']}\n", end="", flush=True
+        )  # in one piece: others print, too
         return self.answer(204)
 
     def answer(self, status):
