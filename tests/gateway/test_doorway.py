@@ -35,8 +35,10 @@ def nobody() -> asyncio.Protocol:
 
 
 @asynccontextmanager
-async def open_door(slow: Slow, idle: float = 60.0) -> AsyncIterator[tuple[Doorway, Connect]]:
-    door = Doorway(slow, nobody, {"Server": "x"}, most=100, idle=idle, now=lambda: 0.0)
+async def open_door(
+    slow: Slow, idle: float = 60.0, other: Callable[[], asyncio.Protocol] = nobody
+) -> AsyncIterator[tuple[Doorway, Connect]]:
+    door = Doorway(slow, other, {"Server": "x"}, most=100, idle=idle, now=lambda: 0.0)
     server = await asyncio.get_running_loop().create_server(door, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     try:
@@ -100,4 +102,54 @@ async def test_it_does_not_wait_for_ever() -> None:
         await asyncio.wait_for(door.close(0.05), 10)
         with suppress(ConnectionResetError):
             assert await asyncio.wait_for(reader.read(), 10) == b""
+        writer.close()
+
+
+async def test_what_comes_while_another_is_served_has_its_turn() -> None:
+    slow = Slow()
+    async with open_door(slow) as (_, connect):
+        reader, writer = await connect()
+        writer.write(POST)
+        await slow.asked.wait()
+        slow.asked.clear()
+        writer.write(POST[:30])
+        await asyncio.sleep(0.02)
+        writer.write(POST[30:])
+        await asyncio.sleep(0.02)
+        slow.may.set()
+        async with asyncio.timeout(10):
+            assert (await reader.readuntil(b"done")).startswith(b"HTTP/1.1 200 OK\r\n")
+            assert (await reader.readuntil(b"done")).startswith(b"HTTP/1.1 200 OK\r\n")
+        assert slow.asked.is_set()
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("lines", "size"),
+    [
+        ("Host: x\r\nHost: y", 2),
+        ("Host: x", 101),
+        ("Host: x\r\nContent-Encoding: gzip", 2),
+        ("Host: x\r\nX: " + "x" * 9000, 2),
+    ],
+    ids=["two hosts", "too large", "encoded", "a long head"],
+)
+async def test_what_is_not_plain_is_given_away(lines: str, size: int) -> None:
+    start = f"POST /hooks/kiwify/token HTTP/1.1\r\n{lines}\r\nContent-Length: {size}\r\n\r\n"
+    sent = start.encode() + b"{}".ljust(size)
+    given: list[bytes] = []
+
+    class Other(asyncio.Protocol):
+        def data_received(self, data: bytes) -> None:
+            given.append(data)
+
+    slow = Slow()
+    async with open_door(slow, other=Other) as (_, connect):
+        _, writer = await connect()
+        writer.write(sent)
+        async with asyncio.timeout(10):
+            while not given:  # a protocol's call, not an event of ours
+                await asyncio.sleep(0.01)
+        assert b"".join(given) == sent
+        assert not slow.asked.is_set()
         writer.close()
